@@ -1,0 +1,41 @@
+# `make help` lists what can be made.
+SHELL := /bin/bash
+VENV := .venv
+STAMP := $(VENV)/.installed
+PYTHON ?= python3
+# Stages and tests find `lenet` and `dvc` here, as in an activated venv.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install repro test check ui readme bench screenshots clean
+
+help: ## list what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
+
+install: $(STAMP) ## make the venv and install everything, at the versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@test -x $(VENV)/bin/python || { echo "making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
+	@echo "installing into $(VENV): about 2 GB and three minutes the first time ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+repro: $(STAMP) ## run the whole pipeline, as far as it is out of date
+	@dvc repro
+	@lenet sync
+	@echo
+	@echo "report:   results/report.html, results/report.md"
+	@echo "compare:  lenet ui   (after: source $(VENV)/bin/activate)"
+
+test: $(STAMP) ## run the tests, the fast ones first
+	@python -m pytest
+
+check: $(STAMP) ## format, lint and type-check
+	@ruff format --check . && ruff check . && mypy
+
+ui: $(STAMP) ## open MLflow on the project's store
+	@lenet ui
+
+clean: $(STAMP) ## say what of the runs can be deleted
+	@lenet clean

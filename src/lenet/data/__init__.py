@@ -1,0 +1,1 @@
+"""From bytes to batches: sources are fetched, checked, prepared, loaded and distorted here."""

@@ -1,0 +1,108 @@
+"""The IDX format of MNIST's files: a magic number, big-endian sizes, then unsigned bytes row by row.
+
+offset 0   0x00000803 for images, 0x00000801 for labels (0x08: unsigned bytes; 3 or 1: dimensions)
+offset 4   one 32-bit size a dimension
+then       the bytes, exactly as many as the sizes say
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet.durable import write_bytes
+from lenet.errors import DataError
+
+UNSIGNED_BYTES = 0x08
+IMAGE_DIMENSIONS = 3
+LABEL_DIMENSIONS = 1
+WORD_BYTES = 4
+ITEM_BYTES_LIMIT = 1 << 30
+"""Most bytes that a file's sizes may declare; larger ones are nonsense, not data."""
+
+
+def read_images(path: Path) -> NDArray[np.uint8]:
+    """Read an IDX file of images [n, rows, columns].
+
+    Raises:
+        DataError: the file is missing or is not such a file; the message names the byte offset.
+    """
+    return _read(path, IMAGE_DIMENSIONS)
+
+
+def read_labels(path: Path, classes: int) -> NDArray[np.uint8]:
+    """Read an IDX file of labels [n], each from 0 to classes - 1.
+
+    Raises:
+        DataError: the file is missing, is not such a file, or holds another label; the message names the byte offset.
+    """
+    labels = _read(path, LABEL_DIMENSIONS)
+    wrong = np.flatnonzero(labels >= classes)
+    if wrong.size:
+        offset = _header_bytes(LABEL_DIMENSIONS) + int(wrong[0])
+        raise DataError(f"{path}: offset {offset}: label {labels[wrong[0]]} is not one of 0 to {classes - 1}")
+    return labels
+
+
+def to_idx(array: NDArray[np.uint8]) -> bytes:
+    """Return the IDX file of unsigned bytes of any shape.
+
+    Raises:
+        TypeError: `array` does not hold unsigned bytes.
+    """
+    if array.dtype != np.uint8:
+        raise TypeError(f"IDX files here hold uint8, not {array.dtype}")
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, UNSIGNED_BYTES, array.ndim, *array.shape)
+    return header + array.tobytes()
+
+
+def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
+    """Write unsigned bytes of any shape as an IDX file, whole or not at all."""
+    write_bytes(path, to_idx(array))
+
+
+def _header_bytes(dimensions: int) -> int:
+    return WORD_BYTES * (1 + dimensions)
+
+
+def _read(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); fetch it again") from error
+    shape = _read_header(path, content, dimensions)
+    start = _header_bytes(dimensions)
+    # Python's integers do not overflow, so sizes that lie cannot wrap around to a plausible product.
+    expected = start + math.prod(shape)
+    if len(content) != expected:
+        offset = min(len(content), expected)
+        raise DataError(
+            f"{path}: offset {offset}: is {len(content)} bytes long, its sizes {_times(shape)} say {expected}; "
+            "fetch it again"
+        )
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+
+
+def _read_header(path: Path, content: bytes, dimensions: int) -> tuple[int, ...]:
+    magic = bytes((0, 0, UNSIGNED_BYTES, dimensions))
+    if content[:WORD_BYTES] != magic:
+        found = content[:WORD_BYTES].hex() or "nothing"
+        raise DataError(f"{path}: offset 0: magic number is {found}, must be {magic.hex()}; it is another kind of file")
+    start = _header_bytes(dimensions)
+    if len(content) < start:
+        raise DataError(f"{path}: offset {len(content)}: ends within its header of {start} bytes; fetch it again")
+    shape: tuple[int, ...] = struct.unpack_from(f">{dimensions}I", content, WORD_BYTES)
+    for axis, size in enumerate(shape):
+        if size == 0:
+            raise DataError(f"{path}: offset {WORD_BYTES * (1 + axis)}: size {_times(shape)} holds nothing")
+    if math.prod(shape) > ITEM_BYTES_LIMIT:
+        raise DataError(f"{path}: offset {WORD_BYTES}: sizes {_times(shape)} are more than {ITEM_BYTES_LIMIT} bytes")
+    return shape
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "×".join(str(size) for size in shape)

@@ -1,0 +1,129 @@
+"""The data set in memory on the device, handed out as ready batches.
+
+The order of an epoch and its distortions are a pure function of (seed, epoch): an interrupted training resumes at an
+epoch's start to the same batches, on any device, without any generator's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lenet.data.distort import ShiftedWindows
+
+BATCHES_A_CHUNK = 20
+"""Mini-batches handed to one training step: enough to make Lightning's cost per step vanish."""
+
+EVALUATION_BATCH = 1000
+"""Images a batch where no gradient is taken."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive mini-batches of one epoch.
+
+    Attributes:
+        images: bytes [m, 32, 32].
+        labels: class numbers [m].
+        batch_size: images a mini-batch; the last may have fewer.
+        first_batch: number of the first mini-batch within its epoch.
+    """
+
+    images: Tensor
+    labels: Tensor
+    batch_size: int
+    first_batch: int
+
+    def batches(self) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Give each mini-batch as (its number within the epoch, images, labels)."""
+        pairs = zip(self.images.split(self.batch_size), self.labels.split(self.batch_size), strict=True)
+        for offset, (images, labels) in enumerate(pairs):
+            yield self.first_batch + offset, images, labels
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """Return the generator that draws an epoch's order and distortions, the same on every machine."""
+    generator = torch.Generator()
+    # Consecutive seeds of the Mersenne twister are unrelated enough for a permutation; the factor keeps
+    # (seed, epoch) pairs of one experiment apart.
+    generator.manual_seed(seed * 1_000_003 + epoch)
+    return generator
+
+
+class TrainingBatches:
+    """Iterates over one epoch's chunks, those of one rank where several processes share each batch.
+
+    Args:
+        windows: the training images.
+        labels: their classes [n], on the same device.
+        batch_size: images a step over all ranks.
+        seed: the run's seed.
+        epoch: tells the number of the epoch that an iteration begins.
+        rank: this process's number.
+        world: number of processes; each takes every world-th image of a batch.
+    """
+
+    def __init__(
+        self,
+        windows: ShiftedWindows,
+        labels: Tensor,
+        batch_size: int,
+        seed: int,
+        epoch: Callable[[], int],
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._windows = windows
+        self._labels = labels
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = epoch
+        self._rank = rank
+        self._world = world
+
+    @property
+    def images(self) -> int:
+        """Images of an epoch; what does not divide among the ranks is left out of that epoch."""
+        return len(self._labels) // self._world * self._world
+
+    @property
+    def steps(self) -> int:
+        """Mini-batches of an epoch."""
+        return -(-self.images // self._batch_size)
+
+    def __len__(self) -> int:
+        return -(-self.steps // BATCHES_A_CHUNK)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        generator = epoch_generator(self._seed, self._epoch())
+        order = torch.randperm(len(self._labels), generator=generator)[: self.images]
+        offsets = self._windows.draw_offsets(len(order), generator)
+        order, offsets = order[self._rank :: self._world], offsets[self._rank :: self._world]
+        order, offsets = order.to(self._labels.device), offsets.to(self._labels.device)
+        batch_size = self._batch_size // self._world
+        size = batch_size * BATCHES_A_CHUNK
+        for number, (indices, moved) in enumerate(zip(order.split(size), offsets.split(size), strict=True)):
+            images = self._windows.cut(indices, moved)
+            yield Chunk(images, self._labels[indices], batch_size, number * BATCHES_A_CHUNK)
+
+
+class EvaluationBatches:
+    """Iterates over images and labels that are read without a gradient, in their own order.
+
+    Args:
+        images: bytes [n, 28, 28].
+        labels: class numbers [n], on the same device.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images = images
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return -(-len(self.labels) // EVALUATION_BATCH)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from zip(self.images.split(EVALUATION_BATCH), self.labels.split(EVALUATION_BATCH), strict=True)

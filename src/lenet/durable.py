@@ -1,0 +1,116 @@
+"""Files that a crash leaves either as they were or as they should be, and that know when they were damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lenet.errors import DamagedError
+
+CHUNK_BYTES = 1 << 20
+TEMPORARY_SUFFIX = ".partial"
+SEAL = "sha256"
+
+
+def sha256_bytes(content: bytes) -> str:
+    """Return the sha256 of `content` in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal, read a mebibyte at a time."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(CHUNK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def canonical_json(body: Any) -> str:
+    """Return the one JSON text of `body`: sorted keys, no spaces, no NaN.
+
+    Raises:
+        ValueError: `body` holds a number that JSON cannot write.
+    """
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success it is synced and takes the name, on failure it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}"
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file so that a crash leaves the old content or the new."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a whole UTF-8 text file so that a crash leaves the old content or the new."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, body: dict[str, Any]) -> None:
+    """Write a JSON object sealed with the sha256 of its own canonical form (key `sha256`)."""
+    seal = sha256_bytes(canonical_json(body).encode())
+    write_text(path, json.dumps({**body, SEAL: seal}, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `write_json` wrote, without its seal.
+
+    Raises:
+        DamagedError: the file is not JSON, not an object, or its seal does not fit.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        body = json.loads(path.read_bytes().decode())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DamagedError(
+            f"{path}: not readable as JSON ({error}); restore it or delete it to make it anew"
+        ) from error
+    seal = body.pop(SEAL, None) if isinstance(body, dict) else None
+    if seal is None:
+        raise DamagedError(f"{path}: has no seal ({SEAL}); it was not written by lenet, delete it to make it anew")
+    if seal != sha256_bytes(canonical_json(body).encode()):
+        raise DamagedError(
+            f"{path}: its content does not fit its seal ({SEAL}); restore it or delete it to make it anew"
+        )
+    return dict(body)
+
+
+def check_digest(path: Path, expected: str, remedy: str) -> None:
+    """Compare a file with the sha256 that is on record.
+
+    Raises:
+        DamagedError: the file is missing or its content differs; the message ends with `remedy`.
+    """
+    if not path.is_file():
+        raise DamagedError(f"{path}: is missing; {remedy}")
+    found = sha256_file(path)
+    if found != expected:
+        raise DamagedError(f"{path}: sha256 is {found[:12]}…, on record is {expected[:12]}…; {remedy}")

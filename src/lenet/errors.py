@@ -1,0 +1,45 @@
+"""What can go wrong in a way that a user can act on."""
+
+from __future__ import annotations
+
+EXIT_FAILED = 1
+"""Exit code of a command that could not do what was asked."""
+
+EXIT_USAGE = 2
+"""Exit code of a command that was asked for something impossible; nothing was written."""
+
+
+class LenetError(Exception):
+    """A circumstance the user can act on: one line says what was wrong, where, and what to do."""
+
+    exit_code = EXIT_FAILED
+
+
+class ConfigError(LenetError):
+    """A configuration names something unknown, of the wrong type, or out of its range."""
+
+    exit_code = EXIT_USAGE
+
+
+class DamagedError(LenetError):
+    """A file's content is not what was written: a flipped bit, a truncation, a foreign file."""
+
+
+class DataError(LenetError):
+    """A data set cannot be had, or is not what its card or its source says it is."""
+
+
+class RunFailedError(LenetError):
+    """A run ended without a result, for a reason that asking again will not change."""
+
+
+class Stopped(BaseException):
+    """A signal asked the training to end; not an Exception, so that no handler swallows it.
+
+    Attributes:
+        signum: the signal's number; the process exits with 128 + signum, as shells expect.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by signal {signum}")
+        self.signum = signum

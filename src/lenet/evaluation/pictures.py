@@ -1,0 +1,46 @@
+"""A finished run's pictures, drawn from its folder and from the validation images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lenet.project import Project
+from lenet.runs import FINISHED, RunFolder
+
+PICTURES = ("learning_curves.png", "confusion_matrix.png", "misread_digits.png", "first_layer_filters.png")
+FIRST_LAYER = "network.c1.0.weight"
+
+
+def draw_run(folder: RunFolder, project: Project) -> None:
+    """Draw into the folder's plots/ what is missing there; a run that is not finished has its curves only.
+
+    Validation pictures need validation images: a run that trains on all digits has none.
+    """
+    state, history = folder.state(), folder.history()
+    plots = folder.path / "plots"
+    title = folder.identity()["name"]
+    if state != FINISHED or not history or all((plots / name).is_file() for name in PICTURES):
+        return
+    from safetensors.numpy import load_file
+
+    from lenet.evaluation import plots as draw
+
+    plots.mkdir(exist_ok=True)
+    draw.learning_curves(history, plots / PICTURES[0], title)
+    weights = load_file(folder.path / "weights.safetensors")
+    draw.first_layer_filters(weights[FIRST_LAYER], plots / PICTURES[3], title)
+    predictions = folder.path / "validation.npz"
+    if not predictions.is_file():
+        return
+    from lenet.data.prepared import load_training
+    from lenet.data.split import split
+    from lenet.evaluation.measures import confusion
+
+    config = folder.config()
+    arrays = load_training(project.prepared(config.data.name))
+    _, indices = split(arrays.order, config.data.train_size, config.data.validation_size)
+    with np.load(predictions) as kept:
+        logits, labels = kept["logits"], kept["labels"]
+    matrix = confusion(logits, labels, config.data.classes)
+    draw.confusion_matrix(matrix, plots / PICTURES[1], title)
+    draw.misread_digits(arrays.images[indices], labels, logits, plots / PICTURES[2], title, indices)

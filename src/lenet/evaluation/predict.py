@@ -1,0 +1,41 @@
+"""A trained network's answers, from the bytes of its weights file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet.config import Config
+from lenet.durable import check_digest
+
+if TYPE_CHECKING:
+    from lenet.network.field import DigitReader
+
+
+def load_reader(config: Config, weights: Path, sha256: str) -> DigitReader:
+    """Return the trained network with its field, once its file proves to be the one on record.
+
+    Raises:
+        DamagedError: the file is missing or its sha256 is another.
+    """
+    from safetensors.torch import load_file
+
+    from lenet.network.field import DigitReader, Field
+    from lenet.network.lenet5 import build_network
+
+    check_digest(weights, sha256, "`dvc repro` makes it anew")
+    reader = DigitReader(Field(0.0, 1.0), build_network(config.model, config.data.classes))
+    reader.load_state_dict(load_file(weights))
+    return reader.eval()
+
+
+def predict_digits(reader: DigitReader, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the logits [n, classes] for bytes [n, 28, 28], computed on the CPU in fp32."""
+    import torch
+
+    from lenet.training.fit import predict
+
+    return predict(reader, torch.from_numpy(images), torch.device("cpu")).numpy()

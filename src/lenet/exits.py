@@ -1,0 +1,48 @@
+"""How a command ends: with its answer, or with one line that says what was wrong and an exit code that is not 0."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+from lenet.errors import EXIT_FAILED, LenetError, Stopped
+
+SIGNAL_BASE = 128
+"""What shells add to a signal's number to make an exit code."""
+
+TRACEBACK_VARIABLE = "LENET_TRACEBACK"
+"""Set to 1 to see where an error came from."""
+
+Answer = TypeVar("Answer")
+
+
+def guarded(action: Callable[[], Answer]) -> Answer:
+    """Run a command and return its answer; errors that a user can act on become one line and SystemExit.
+
+    Raises:
+        SystemExit: the command ended early; 128 + signal number after a signal, otherwise the error's own code.
+    """
+    try:
+        return action()
+    except (LenetError, OSError) as error:
+        if os.environ.get(TRACEBACK_VARIABLE) == "1":
+            raise
+        if isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
+            _end_of_output()
+            sys.exit(SIGNAL_BASE + signal.SIGPIPE)
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code if isinstance(error, LenetError) else EXIT_FAILED)
+    except Stopped as stop:
+        print("stopped; the same command goes on from the last epoch", file=sys.stderr)
+        sys.exit(SIGNAL_BASE + stop.signum)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(SIGNAL_BASE + signal.SIGINT)
+
+
+def _end_of_output() -> None:
+    # Python flushes standard output once more at exit, and would complain again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

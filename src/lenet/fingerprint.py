@@ -1,0 +1,100 @@
+"""A run's fingerprint: the sha256 of its config, its data and the code that trains.
+
+The code is digested over syntax trees without docstrings, so that a comment or a line break changes nothing, and only
+over the sources that training imports, followed from `lenet.training.fit` without running any of them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import lenet
+from lenet.config import Config
+from lenet.durable import canonical_json, sha256_bytes
+
+START = "lenet.training.fit"
+COUNTED = ("lenet.data", "lenet.network", "lenet.kernels", "lenet.training")
+"""Packages whose sources can change what is trained; the config is part of the fingerprint by its values."""
+
+IGNORED_FIELDS = frozenset({"type_comment", "kind", "type_ignores", "type_params", "ctx"})
+"""Fields of a syntax tree that change nothing or that only some Python versions have."""
+
+
+def fingerprint(config: Config, data_digest: str, code: str | None = None) -> str:
+    """Return a run's identity, 64 hexadecimal digits.
+
+    Args:
+        config: the run's config, of which only `identity()` counts.
+        data_digest: digest of the prepared training data, from its card.
+        code: digest of the training code; default: the installed one.
+    """
+    body = {"config": config.identity(), "data": data_digest, "code": code or code_digest()}
+    return sha256_bytes(canonical_json(body).encode())
+
+
+@cache
+def code_digest() -> str:
+    """Return the digest of the sources that training imports."""
+    return digest_sources(Path(lenet.__file__).parent)
+
+
+def digest_sources(package: Path) -> str:
+    """Return the digest of the counted sources under a `lenet` package folder, followed from training's start."""
+    trees: dict[str, Any] = {}
+    waiting = [START]
+    while waiting:
+        module = waiting.pop()
+        path = _source(package, module)
+        if path is None or module in trees:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        trees[module] = _plain(_without_docstrings(tree))
+        waiting += [name for name in _imported(tree) if name.startswith(COUNTED)]
+    return sha256_bytes(canonical_json(trees).encode())
+
+
+def _source(package: Path, module: str) -> Path | None:
+    base = package.joinpath(*module.split(".")[1:])
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None  # a name within a module, not a module
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
+    return tree
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _plain(node: Any) -> Any:
+    """Return a syntax tree as lists and texts, the same in every Python version."""
+    if isinstance(node, ast.AST):
+        pairs = [(name, _plain(value)) for name, value in ast.iter_fields(node) if name not in IGNORED_FIELDS]
+        return [type(node).__name__, *([name, value] for name, value in pairs if value not in (None, []))]
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    return None if node is None else repr(node)

@@ -1,0 +1,111 @@
+"""Asking for runs, with all that belongs to it: data made ready, training, pictures, MLflow."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import TracebackType
+
+from lenet.config import Config
+from lenet.data.prepared import training_digest
+from lenet.data.sets import ensure_prepared
+from lenet.errors import RunFailedError
+from lenet.project import Project
+from lenet.runs import Origin, Outcome, RunFolder, ask, locate
+from lenet.tracking.follower import Follower
+from lenet.tracking.projection import Place, is_up_to_date, recorded_place
+from lenet.tracking.store import tracking_uri
+
+
+def say(line: str) -> None:
+    """Tell the user something on standard error, so that standard output stays the answer."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Laboratory:
+    """Answers questions for runs and keeps the MLflow store beside them; a context, closed when all is asked.
+
+    Args:
+        project: where things are.
+        tell: takes a line for the user.
+    """
+
+    def __init__(self, project: Project, tell: Callable[[str], None] = say) -> None:
+        self.project = project
+        self._tell = tell
+        self._followers: dict[tuple[str, str], Follower] = {}
+
+    def __enter__(self) -> Laboratory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wait until the stores show everything, or say that they do not."""
+        for follower in self._followers.values():
+            follower.close()
+        self._followers = {}
+
+    def ask(self, config: Config, origin: Origin) -> Outcome:
+        """Answer a question for one run: at once where it is finished, otherwise by training what is missing.
+
+        Raises:
+            RunFailedError: the training failed for a reason of its own.
+            Stopped: a signal ended it.
+        """
+        prepared = ensure_prepared(self.project, config.data.name, self._tell)
+        digest = training_digest(prepared)
+        follower = self._follower(config)
+        folder = locate(self.project, config, digest)
+        self._tell_start(folder, origin)
+        try:
+            outcome = ask(self.project, config, digest, origin, follower.changed, self._tell)
+        finally:
+            if (folder.path / "run.json").is_file():
+                self._show(folder, config, follower)
+        return outcome
+
+    def try_to_ask(self, config: Config, origin: Origin) -> Outcome:
+        """Answer like `ask`; a run that failed is an answer too."""
+        try:
+            return self.ask(config, origin)
+        except RunFailedError as error:
+            folder = locate(self.project, config, training_digest(self.project.prepared(config.data.name)))
+            return Outcome(folder, f"failed: {error}")
+
+    def place(self, folder: RunFolder, config: Config) -> Place | None:
+        """Return where MLflow shows a run, once it does."""
+        return recorded_place(folder, tracking_uri(self.project, config.tracking.uri))[0]
+
+    def _follower(self, config: Config) -> Follower:
+        key = (tracking_uri(self.project, config.tracking.uri), config.tracking.experiment)
+        if key not in self._followers:
+            self._followers[key] = Follower(self.project, *key, self._tell)
+        return self._followers[key]
+
+    def _tell_start(self, folder: RunFolder, origin: Origin) -> None:
+        state = folder.state()
+        if state is None:
+            self._tell(f"{folder.short}  {origin.name}: training")
+        elif state not in {"FINISHED", "RUNNING"}:
+            self._tell(f"{folder.short}  {origin.name}: {state.lower()} after epoch {_epochs(folder)}, asked again")
+
+    def _show(self, folder: RunFolder, config: Config, follower: Follower) -> None:
+        """Draw what is not drawn yet, and have the store brought up to date where it is not."""
+        from lenet.evaluation.pictures import draw_run
+
+        draw_run(folder, self.project)
+        if not is_up_to_date(folder, tracking_uri(self.project, config.tracking.uri)):
+            follower.changed(folder)
+
+
+def _epochs(folder: RunFolder) -> int:
+    from lenet.errors import DamagedError
+
+    try:
+        return len(folder.history())
+    except DamagedError:
+        return 0

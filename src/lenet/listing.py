@@ -1,0 +1,94 @@
+"""`lenet runs`: the run folders as a table, one of them whole."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from lenet.errors import ConfigError, DamagedError
+from lenet.project import Project
+from lenet.runs import DAMAGED, SHORT, RunFolder, all_runs
+from lenet.schema import closest, flatten
+
+
+@dataclass(frozen=True)
+class Line:
+    """One run as the list shows it; `knobs` are its config's values by dotted name."""
+
+    folder: RunFolder
+    name: str
+    state: str
+    started: float | None
+    epochs: int
+    error: float | None
+    knobs: dict[str, Any]
+
+
+def read_line(folder: RunFolder) -> Line:
+    """Read what the list shows of a run; what is damaged is shown as damaged."""
+    try:
+        identity, status, history = folder.identity(), folder.status(), folder.history()
+    except DamagedError:
+        return Line(folder, "", DAMAGED, None, 0, None, {})
+    attempts = status["attempts"]
+    started = attempts[0]["started"] if attempts else None
+    error = folder.headline().get("val/error")
+    knobs = dict(flatten(identity["config"]))
+    return Line(folder, identity["name"], folder.state() or "NEW", started, len(history), error, knobs)
+
+
+def select(lines: Sequence[Line], filters: Sequence[str]) -> list[Line]:
+    """Keep the runs that fit every filter, `knob=value` or `state=FINISHED`.
+
+    Raises:
+        ConfigError: a filter is no pair, or no run has such a knob.
+    """
+    kept = list(lines)
+    known = sorted({"state", *(name for line in lines for name in line.knobs)})
+    for text in filters:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"{text}: a filter is knob=value, such as model.activation=relu or state=FINISHED")
+        if lines and name not in known:
+            raise ConfigError(f"{name}: no run has such a knob{closest(name, known)}")
+        kept = [line for line in kept if _shown(line, name).lower() == value.lower()]
+    return kept
+
+
+def _shown(line: Line, name: str) -> str:
+    return line.state if name == "state" else str(line.knobs.get(name, ""))
+
+
+def print_runs(project: Project, filters: Sequence[str]) -> None:
+    """Print a table of the runs that fit the filters, oldest first."""
+    lines = select([read_line(folder) for folder in all_runs(project)], filters)
+    if not lines:
+        print("no runs" if not filters else "no run fits; `lenet runs` lists them all")
+        return
+    rows = [("run", "name", "state", "epochs", "val/error %", "started")]
+    for line in lines:
+        when = datetime.fromtimestamp(line.started).strftime("%Y-%m-%d %H:%M") if line.started else ""
+        error = "" if line.error is None else f"{line.error:.2f}"
+        rows.append((line.folder.short, line.name, line.state, str(line.epochs), error, when))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_run(folder: RunFolder) -> None:
+    """Print one run whole, as JSON: identity, status, last measures, and where it lies."""
+    status = folder.status()
+    body = {
+        "run": folder.fingerprint[:SHORT],
+        "folder": str(folder.path),
+        "state": folder.state(),
+        "last_epoch": folder.history()[-1:],
+        **folder.identity(),
+        "status": {name: status[name] for name in ("message", "attempts", "files")},
+    }
+    json.dump(body, sys.stdout, indent=2, ensure_ascii=False)
+    print()

@@ -1,0 +1,201 @@
+"""One report in two forms: an HTML page that needs no network, and the same as GitHub Markdown."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
+CONTENTS_FROM = 3
+"""Sections from which on a page opens with a list of them."""
+
+# The policy keeps the promise of the page even if an escape were forgotten: no script, nothing fetched.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c1e21; --soft: #5c6470; --line: #d9dde3; --back: #ffffff; --band: #f5f6f8;
+  --link: #0b5cad; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e6ea; --soft: #9aa3af; --line: #363b44; --back: #16181c;
+  --band: #1f2228; --link: #7cb7f2; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 54rem; background: var(--back); color: var(--ink);
+  font: 1rem/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+  overflow-wrap: break-word; }
+h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .6rem; letter-spacing: -.01em; }
+h2 { font-size: 1.3rem; line-height: 1.3; margin: 2.8rem 0 .6rem; padding-top: 1.2rem;
+  border-top: 1px solid var(--line); }
+p { margin: 0 0 .9rem; max-width: 42rem; }
+.lead { font-size: 1.125rem; color: var(--soft); }
+a { color: var(--link); }
+nav ul { list-style: none; margin: 1.2rem 0 0; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem;
+  font-size: .9rem; }
+.scroll { overflow-x: auto; margin: 1rem 0 1.2rem; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; color: var(--soft); padding-bottom: .4rem; }
+th, td { padding: .35rem .9rem .35rem .6rem; text-align: left; vertical-align: top;
+  border-bottom: 1px solid var(--line); overflow-wrap: normal; }
+th { white-space: nowrap; border-bottom-width: 2px; }
+tbody tr:nth-child(even) { background: var(--band); }
+.number { text-align: right; white-space: nowrap; }
+figure { margin: 1.2rem 0; }
+img { display: block; max-width: 100%; height: auto; background: #ffffff; border: 1px solid var(--line);
+  border-radius: 6px; }
+figcaption { margin-top: .4rem; font-size: .875rem; color: var(--soft); }
+@media print {
+  :root { --ink: #000000; --soft: #444444; --line: #bbbbbb; --back: #ffffff; --band: #f5f6f8; --link: #000000; }
+  body { max-width: none; padding: 0; font-size: 10pt; }
+  nav { display: none; }
+  h2 { break-after: avoid; }
+  figure, tr { break-inside: avoid; }
+  .scroll { overflow: visible; }
+}
+"""
+
+_NUMBER = re.compile(r"[+\-−±]?\d")
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
+_MARKDOWN_BLOCK = re.compile(r"^(\d{0,9})([.)](?=\s|$)|[-+=](?=[-=\s]|$))")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of plain text under a header; a column whose cells all begin as numbers is set to the right.
+
+    Attributes:
+        header: the columns' names.
+        rows: each as long as `header`.
+        caption: one line over the table, or nothing.
+
+    Raises:
+        ValueError: a row is shorter or longer than the header.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.header):
+                raise ValueError(f"row {list(row)} does not have the {len(self.header)} columns {list(self.header)}")
+
+    def numeric(self, column: int) -> bool:
+        """Return whether every cell of `column` (counted from 0) begins as a number; empty cells and dashes may be."""
+        cells = [row[column].strip() for row in self.rows]
+        filled = [cell for cell in cells if cell not in {"", "-", "–", "—"}]
+        return bool(filled) and all(_NUMBER.match(cell) for cell in filled)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it, in this order: paragraphs, a table, pictures with their descriptions."""
+
+    heading: str
+    paragraphs: Sequence[str] = ()
+    table: Table | None = None
+    pictures: Sequence[tuple[Path, str]] = ()
+
+
+def _flat(text: str) -> str:
+    # One line, and only what UTF-8 can write: an undecodable argument reaches Python as a lone surrogate.
+    return " ".join(text.replace("\0", " ").split()).encode("utf-8", "replace").decode()
+
+
+def _safe(text: str) -> str:
+    return html.escape(_flat(text), quote=True)
+
+
+def _html_table(table: Table) -> str:
+    marks = [' class="number"' if table.numeric(column) else "" for column in range(len(table.header))]
+    lines = ['<div class="scroll" tabindex="0"><table>']  # focusable, so that the keyboard can scroll it too
+    if table.caption:
+        lines.append(f"<caption>{_safe(table.caption)}</caption>")
+    cells = "".join(f'<th scope="col"{mark}>{_safe(name)}</th>' for name, mark in zip(table.header, marks, strict=True))
+    lines.append(f"<thead><tr>{cells}</tr></thead>\n<tbody>")
+    for row in table.rows:
+        cells = "".join(f"<td{mark}>{_safe(cell)}</td>" for cell, mark in zip(row, marks, strict=True))
+        lines.append(f"<tr>{cells}</tr>")
+    lines.append("</tbody></table></div>")
+    return "\n".join(lines)
+
+
+def _html_picture(path: Path, alt: str) -> str:
+    media_type = MEDIA_TYPES.get(path.suffix.lower())
+    if media_type is None:
+        raise ValueError(f"{path}: not a picture that a page can hold ({', '.join(sorted(MEDIA_TYPES))})")
+    content = base64.b64encode(path.read_bytes()).decode("ascii")
+    caption = f"<figcaption>{_safe(alt)}</figcaption>" if alt else ""
+    return f'<figure><img alt="{_safe(alt)}" src="data:{media_type};base64,{content}">{caption}</figure>'
+
+
+def page(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """Return one whole HTML document; every text is taken as plain text, every picture is held inside.
+
+    Raises:
+        FileNotFoundError: a picture is not there.
+        ValueError: a picture is of a kind that MEDIA_TYPES does not name.
+    """
+    body = [f"<header>\n<h1>{_safe(title)}</h1>"]
+    if lead:
+        body.append(f'<p class="lead">{_safe(lead)}</p>')
+    body.append("</header>")
+    if len(sections) >= CONTENTS_FROM:
+        links = "".join(f'<li><a href="#part-{n}">{_safe(s.heading)}</a></li>' for n, s in enumerate(sections, 1))
+        body.append(f'<nav aria-label="Contents"><ul>{links}</ul></nav>')
+    for number, section in enumerate(sections, 1):
+        body.append(f'<section id="part-{number}">\n<h2>{_safe(section.heading)}</h2>')
+        body += [f"<p>{_safe(paragraph)}</p>" for paragraph in section.paragraphs]
+        if section.table is not None:
+            body.append(_html_table(section.table))
+        body += [_html_picture(path, alt) for path, alt in section.pictures]
+        body.append("</section>")
+    head = (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{_safe(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+    )
+    return head + "\n".join(body) + "\n</body>\n</html>\n"
+
+
+def _plain(text: str) -> str:
+    """Return `text` as Markdown that shows exactly it, within a heading or a cell."""
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", html.escape(_flat(text), quote=False))
+
+
+def _paragraph(text: str) -> str:
+    # Without this a paragraph that opens with "1." or "-" would become a list.
+    return _MARKDOWN_BLOCK.sub(r"\1\\\2", _plain(text))
+
+
+def _markdown_table(table: Table) -> str:
+    rule = ["---:" if table.numeric(column) else "---" for column in range(len(table.header))]
+    lines = [[_plain(name) for name in table.header], rule, *([_plain(cell) for cell in row] for row in table.rows)]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{_paragraph(table.caption)}\n\n{text}" if table.caption else text
+
+
+def markdown(title: str, lead: str, sections: Sequence[Section], folder: str = ".") -> str:
+    """Return the same content as GitHub Markdown.
+
+    Args:
+        title: the first heading.
+        lead: the paragraph under it, or nothing.
+        sections: as for `page`.
+        folder: where the pictures lie, seen from the Markdown file, with slashes; their file names are kept.
+    """
+    place = "" if folder in {"", "."} else folder.rstrip("/") + "/"
+    parts = [f"# {_plain(title)}"]
+    if lead:
+        parts.append(_paragraph(lead))
+    for section in sections:
+        parts.append(f"## {_plain(section.heading)}")
+        parts += [_paragraph(paragraph) for paragraph in section.paragraphs]
+        if section.table is not None:
+            parts.append(_markdown_table(section.table))
+        parts += [f"![{_plain(alt)}]({quote(place + path.name)})" for path, alt in section.pictures]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,50 @@
+"""`lenet replay`: train a run again elsewhere, and say whether the weights are the same, bit for bit."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from lenet.config import Config
+from lenet.data.prepared import training_digest
+from lenet.data.sets import ensure_prepared
+from lenet.durable import sha256_file
+from lenet.errors import LenetError
+from lenet.fingerprint import code_digest
+from lenet.project import Project
+from lenet.runs import FINISHED, RunFolder
+
+
+def replay(project: Project, folder: RunFolder, tell: Callable[[str], None]) -> None:
+    """Train a finished run again in a temporary folder and compare the weights.
+
+    Raises:
+        LenetError: the run is not finished, its data is another now, or the weights differ.
+    """
+    if folder.state() != FINISHED:
+        raise LenetError(f"{folder.short}: is {folder.state()}, only a finished run can be replayed")
+    folder.check()
+    config, identity, status = folder.config(), folder.identity(), folder.status()
+    prepared = ensure_prepared(project, config.data.name, tell)
+    if training_digest(prepared) != identity["data_digest"]:
+        raise LenetError(f"{folder.short}: was trained on other data than {prepared} holds now; nothing to compare")
+    if code_digest() != identity["code_digest"]:
+        tell(f"{folder.short}: the code that trains has changed since; the weights may differ")
+    recorded = status["files"]["weights.safetensors"]
+    found = _train_again(config, prepared, tell)
+    if found != recorded:
+        last = status["attempts"][-1]
+        raise LenetError(
+            f"{folder.short}: the weights differ ({recorded[:12]}… then, {found[:12]}… now); it was trained on"
+            f" {last['device']} with torch {last['versions']['torch']}"
+        )
+    print(f"{folder.short}: the same weights, bit for bit (sha256 {recorded[:12]}…)")
+
+
+def _train_again(config: Config, prepared: Path, tell: Callable[[str], None]) -> str:
+    from lenet.training.fit import WEIGHTS, fit
+
+    with tempfile.TemporaryDirectory(prefix="lenet-replay-") as folder:
+        fit(config, prepared, Path(folder), lambda: None, tell)
+        return sha256_file(Path(folder) / WEIGHTS)

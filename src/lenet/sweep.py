@@ -1,0 +1,226 @@
+"""What happens behind Hydra's door: jobs are checked before any is trained, and a sweep ends with a table."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.experimental.callback import Callback
+
+from lenet.composition import anchored, one_line_errors, register_resolvers, to_config, unanchored
+from lenet.config import Config
+from lenet.durable import read_json, write_json
+from lenet.errors import DamagedError, LenetError
+from lenet.exits import guarded
+from lenet.project import Project, find_project
+from lenet.runs import SHORT, Origin, RunFolder
+from lenet.schema import flatten
+from lenet.tracking.links import UI_HOST, UI_PORT, runs_link, ui_address
+from lenet.tracking.projection import recorded_place
+from lenet.tracking.store import tracking_uri
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+FOLDER_VARIABLE = "LENET_SWEEP_FOLDER"
+NAME_VARIABLE = "LENET_SWEEP_NAME"
+PIPE_WIDTH = 200
+SWEEPS = ".sweeps"
+UNNAMED_GROUPS = ("experiment", "data", "trainer", "tracking", "hydra")
+"""Overrides of these do not show in a run's name: the variant is in it, the others are where and how."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One job of a sweep, as its table shows it.
+
+    Attributes:
+        fingerprint: the run.
+        answer: how it was answered; begins with `failed` where it was not.
+        knobs: the config's values by dotted name.
+    """
+
+    fingerprint: str
+    answer: str
+    knobs: dict[str, Any]
+
+    @property
+    def is_failed(self) -> bool:
+        """Say whether the job has no result."""
+        return self.answer.startswith("failed")
+
+    def folder(self, project: Project) -> RunFolder:
+        """Return the run's folder."""
+        return RunFolder(project.runs / self.fingerprint)
+
+    def error(self, project: Project) -> float | None:
+        """Return the run's validation error in percent; None where it has none."""
+        try:
+            return None if self.is_failed else self.folder(project).headline().get("val/error")
+        except DamagedError:
+            return None
+
+
+def sweep_folder(project: Project) -> Path:
+    """Return this sweep's folder, the same for all processes that take part; made by whoever writes there first."""
+    named = os.environ.setdefault(FOLDER_VARIABLE, str(project.runs / SWEEPS / str(os.getpid())))
+    return Path(named)
+
+
+def door(train: Callable[[], Any]) -> None:
+    """Run Hydra's main so that a user's mistake is one line and a signal its exit code."""
+
+    def enter() -> None:
+        project = find_project(Path(sys.argv[0]).resolve().parent)
+        register_resolvers(project)
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra passes errors on, to become one line here
+        sys.argv[1:] = [anchored(word) for word in sys.argv[1:]]
+        with one_line_errors(project.conf):
+            train()
+
+    guarded(enter)
+
+
+def run_name(config: Config, overrides: Sequence[str]) -> str:
+    """Return what people call a run: its variant and what was asked to differ, each knob by its last name."""
+    named = []
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key.split("/")[0].split(".")[0] not in UNNAMED_GROUPS or key.startswith("trainer."):
+            named.append(f"{key.split('.')[-1]}={value}")
+    if not any(part.startswith("seed=") for part in named):
+        named.append(f"seed={config.seed}")
+    return " ".join([config.name, *named])
+
+
+def answer_job(tree: DictConfig) -> float | None:
+    """Answer one job of Hydra's, alone or of a sweep; return its validation error for Hydra's sweepers.
+
+    Raises:
+        SystemExit: it cannot be answered; Hydra would report an Exception in its own, longer way.
+    """
+    return guarded(lambda: _answer_job(tree))
+
+
+def _answer_job(tree: DictConfig) -> float | None:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from lenet.laboratory import Laboratory
+
+    hydra = HydraConfig.get()
+    config, project = to_config(tree), find_project(Path(hydra.runtime.config_sources[1].path))
+    overrides = tuple(unanchored(override) for override in hydra.overrides.task)
+    is_sweep = hydra.mode == RunMode.MULTIRUN
+    name, sweep = run_name(config, overrides), os.environ.get(NAME_VARIABLE) if is_sweep else None
+    with Laboratory(project) as laboratory:
+        origin = Origin(name, sweep, overrides)
+        outcome = laboratory.try_to_ask(config, origin) if is_sweep else laboratory.ask(config, origin)
+    row = Row(outcome.folder.fingerprint, outcome.answer, dict(flatten(config.tree())))
+    if is_sweep:
+        write_json(sweep_folder(project) / f"{int(hydra.job.num):06d}.json", asdict(row))
+    else:
+        print_rows(project, [row])
+    return row.error(project)
+
+
+class SweepCallback(Callback):
+    """Checks every job of a sweep before the first is trained, and shows the table when the last is done.
+
+    Hydra turns an Exception of a callback into a warning; what must end the command is a SystemExit.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Compose and check every job that the basic sweeper will run; nothing is written yet."""
+        os.environ[NAME_VARIABLE] = " ".join(map(unanchored, config.hydra.overrides.task))
+        guarded(lambda: _check_jobs(config))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Show the table and the link; failed jobs make the command fail."""
+        guarded(lambda: _close_sweep(config))
+
+
+def _project_of(config: DictConfig) -> Project:
+    sources = {source.provider: source.path for source in config.hydra.runtime.config_sources}
+    return find_project(Path(sources["main"]))
+
+
+def _check_jobs(config: DictConfig) -> None:
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+        return  # another sweeper chooses its jobs as it goes
+    loader = GlobalHydra.instance().config_loader()
+    with one_line_errors(_project_of(config).conf):
+        parsed = OverridesParser.create().parse_overrides(overrides=list(config.hydra.overrides.task))
+        for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None):
+            for job in batch:
+                to_config(loader.load_sweep_config(config, list(job)))
+
+
+def _close_sweep(config: DictConfig) -> None:
+    project = _project_of(config)
+    folder = sweep_folder(project)
+    rows = [Row(**read_json(path)) for path in sorted(folder.glob("*.json"))]
+    print_rows(project, rows)
+    shutil.rmtree(folder, ignore_errors=True)
+    failed = [row for row in rows if row.is_failed]
+    if failed:
+        raise LenetError(f"{len(failed)} of {len(rows)} runs failed; the table says why")
+
+
+def print_rows(project: Project, rows: Sequence[Row]) -> None:
+    """Print a table of runs on standard output, and the link that opens exactly these in the MLflow UI."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = differing(rows)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("run", *shown, "val/error %", "epochs", "seconds", "state"):
+        table.add_column(heading, justify="left" if heading in {"run", "state"} else "right")
+    for row in rows:
+        history = row.folder(project).history()
+        error = row.error(project)
+        table.add_row(
+            row.fingerprint[:SHORT],
+            *(str(row.knobs.get(name, "")) for name in shown),
+            "–" if error is None else f"{error:.2f}",
+            str(len(history)),
+            f"{sum(epoch['seconds'] for epoch in history):.1f}",
+            row.answer,
+        )
+    # A pipe has no width of its own, and a table folded at 80 columns is no table.
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, soft_wrap=not sys.stdout.isatty()).print(table)
+    if link := compare_link(project, rows):
+        print(f"compare: {link}")
+        if link.startswith(f"http://{UI_HOST}:{UI_PORT}/"):
+            print("         (once `lenet ui` runs)")
+
+
+def differing(rows: Sequence[Row]) -> list[str]:
+    """Return the knobs that are not the same in all rows; of a single row, its variant and seed."""
+    names = list(dict.fromkeys(name for row in rows for name in row.knobs))
+    if len(rows) == 1:
+        return ["name", "seed"]
+    return [name for name in names if len({str(row.knobs.get(name)) for row in rows}) > 1]
+
+
+def compare_link(project: Project, rows: Sequence[Row]) -> str | None:
+    """Return the address that compares the rows' runs, or None while MLflow does not show them all."""
+    places = []
+    for row in rows:
+        uri = tracking_uri(project, row.knobs["tracking.uri"])
+        places.append(recorded_place(row.folder(project), uri)[0])
+    found = [place for place in places if place is not None]
+    if len(found) < len(rows) or not found:
+        return None
+    first = found[0]
+    together = list(dict.fromkeys(place.run_id for place in found if place.uri == first.uri))
+    return runs_link(ui_address(first.uri), first.experiment_id, together)

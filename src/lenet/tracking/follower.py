@@ -1,0 +1,93 @@
+"""The projection beside a training: a thread of its own, so that training never waits for the store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from lenet.project import Project
+from lenet.runs import RunFolder
+from lenet.tracking.projection import Projection
+from lenet.tracking.store import shown_uri
+
+FAREWELL_SECONDS = 60.0
+"""How long a command waits at its end for a store that answers slowly."""
+
+
+class Follower:
+    """Projects run folders as they change. A store that is away is told of once; `lenet sync` brings it up to date.
+
+    Args:
+        project: where the folders are.
+        uri: the store.
+        experiment: name of the MLflow experiment.
+        say: takes a line for the user.
+    """
+
+    def __init__(self, project: Project, uri: str, experiment: str, say: Callable[[str], None]) -> None:
+        self._projection = Projection(project, uri, experiment)
+        self._uri = uri
+        self._say = say
+        self._waiting: dict[str, RunFolder] = {}
+        self._unsent: set[str] = set()
+        self._changed = threading.Condition()
+        self._busy = False
+        self._closing = False
+        self._warned = False
+        self._thread: threading.Thread | None = None
+
+    def changed(self, folder: RunFolder) -> None:
+        """Note that a folder holds something new, and return at once."""
+        with self._changed:
+            self._waiting[folder.fingerprint] = folder
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._follow, name="mlflow projection", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def close(self, seconds: float = FAREWELL_SECONDS) -> bool:
+        """Wait until all is sent, `seconds` at most; say whether the store shows everything."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(seconds)
+        is_sent = not self._waiting and not self._unsent and not self._busy
+        if not is_sent:
+            self._warn("does not answer")
+        return is_sent
+
+    def _warn(self, reason: str) -> None:
+        if not self._warned:
+            self._warned = True
+            self._say(
+                f"MLflow at {shown_uri(self._uri)}: {reason}; the runs are safe, `lenet sync` brings it up to date"
+            )
+
+    def _follow(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._closing:
+                    self._changed.wait()
+                if not self._waiting:
+                    return
+                fingerprint = next(iter(self._waiting))
+                folder = self._waiting.pop(fingerprint)
+                self._busy = True
+            self._send(folder)
+            with self._changed:
+                self._busy = False
+
+    def _send(self, folder: RunFolder) -> None:
+        from mlflow.exceptions import MlflowException
+        from requests import RequestException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from lenet.errors import LenetError
+
+        try:
+            self._projection.send(folder)
+            self._unsent.discard(folder.fingerprint)
+        except (MlflowException, RequestException, SQLAlchemyError, OSError, LenetError) as error:
+            self._unsent.add(folder.fingerprint)
+            self._warn(str(error).splitlines()[0] if str(error) else type(error).__name__)

@@ -1,0 +1,251 @@
+"""MLflow as a projection of the run folders: whatever a folder holds and the store lacks is sent, nothing twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lenet.durable import canonical_json, read_json, sha256_bytes, write_json
+from lenet.errors import DamagedError
+from lenet.locks import locked
+from lenet.project import Project
+from lenet.runs import FAILED, FINISHED, KILLED, RUNNING, RunFolder
+from lenet.schema import flatten
+from lenet.tracking.store import experiment_id, holds_run, open_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+RECORD = "mlflow.json"
+FINGERPRINT_TAG = "lenet.fingerprint"
+METRICS_A_BATCH = 1000
+"""MLflow's own limit for one log_batch."""
+
+DIGEST_LENGTH = 36
+"""Longest digest of a data set that MLflow keeps; the whole one is a tag."""
+
+MILLISECONDS = 1000
+ARTIFACTS = ("config.yaml", "weights.safetensors", "plots")
+ENDED = (FINISHED, FAILED, KILLED)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is shown: the store, its experiment and the run's id there."""
+
+    uri: str
+    experiment_id: str
+    run_id: str
+
+
+def token(folder: RunFolder) -> str:
+    """Return a digest of all that is projected of a folder, to see whether a store is up to date."""
+    plots = sorted((folder.path / "plots").glob("*.png"))
+    seen = [folder.identity(), folder.status(), folder.state(), folder.history(), evaluation(folder)]
+    return sha256_bytes(canonical_json([seen, [[path.name, path.stat().st_size] for path in plots]]).encode())
+
+
+def evaluation(folder: RunFolder) -> dict[str, Any]:
+    """Return what the test set said of the run, or nothing where it was not asked."""
+    try:
+        return read_json(folder.path / "evaluation.json")
+    except FileNotFoundError:
+        return {}
+
+
+def recorded_place(folder: RunFolder, uri: str) -> tuple[Place | None, str]:
+    """Return where the run was last projected to at `uri`, and the token of what was."""
+    try:
+        found = read_json(folder.path / RECORD)["stores"].get(uri)
+    except (FileNotFoundError, DamagedError):  # the store itself is asked instead
+        return None, ""
+    return (Place(uri, found["experiment_id"], found["run_id"]), found["token"]) if found else (None, "")
+
+
+def is_up_to_date(folder: RunFolder, uri: str) -> bool:
+    """Say, without importing mlflow where the store is SQLite, whether the store shows all of the folder."""
+    place, known = recorded_place(folder, uri)
+    return place is not None and known == token(folder) and holds_run(uri, place.run_id) is not False
+
+
+class Projection:
+    """Sends run folders to one store. Not for several threads at once.
+
+    Args:
+        project: where the folders are.
+        uri: the store.
+        experiment: name of the MLflow experiment.
+    """
+
+    def __init__(self, project: Project, uri: str, experiment: str) -> None:
+        self._project = project
+        self._uri = uri
+        self._experiment = experiment
+        self._client: MlflowClient | None = None
+        self._experiment_id = ""
+        self._places: dict[str, Place] = {}
+        self._epochs_sent: dict[str, set[int]] = {}
+
+    def send(self, folder: RunFolder) -> Place:
+        """Bring the store up to date with a folder; what it holds already is not sent again.
+
+        Raises:
+            MlflowException, OSError: the store is away or refuses; sending again later goes on where this ended.
+        """
+        client = self._connect()
+        with locked(folder.path / "projection.lock"):
+            try:
+                return self._send(client, folder)
+            except BaseException:  # what arrived is not known: ask the store next time
+                self._epochs_sent.pop(folder.fingerprint, None)
+                raise
+
+    def _connect(self) -> MlflowClient:
+        if self._client is None:
+            client = open_store(self._project, self._uri)
+            self._experiment_id = experiment_id(client, self._project, self._uri, self._experiment)
+            self._client = client
+        return self._client
+
+    def _send(self, client: MlflowClient, folder: RunFolder) -> Place:
+        now = token(folder)
+        place = self._places.get(folder.fingerprint) or self._find(client, folder) or self._create(client, folder)
+        self._places[folder.fingerprint] = place
+        status, state = folder.status(), folder.state()
+        self._send_metrics(client, folder, place.run_id)
+        if state in ENDED:
+            for name in ARTIFACTS:
+                path = folder.path / name
+                if path.is_dir():
+                    client.log_artifacts(place.run_id, str(path), name)
+                elif path.is_file():
+                    client.log_artifact(place.run_id, str(path))
+        self._send_tags(client, folder, place.run_id)
+        self._set_state(client, place.run_id, state, status)
+        self._record(folder, place, now)
+        return place
+
+    def _find(self, client: MlflowClient, folder: RunFolder) -> Place | None:
+        found = client.search_runs(
+            [self._experiment_id], f"tags.`{FINGERPRINT_TAG}` = '{folder.fingerprint}'", order_by=["start_time ASC"]
+        )
+        for double in found[1:]:  # a create that was answered too late and asked again
+            client.delete_run(double.info.run_id)
+        return Place(self._uri, self._experiment_id, found[0].info.run_id) if found else None
+
+    def _create(self, client: MlflowClient, folder: RunFolder) -> Place:
+        from mlflow.entities import Param
+
+        identity, attempts = folder.identity(), folder.status()["attempts"]
+        started = attempts[0]["started"] if attempts else (folder.path / "config.yaml").stat().st_mtime
+        run = client.create_run(
+            self._experiment_id,
+            start_time=int(started * MILLISECONDS),
+            tags={FINGERPRINT_TAG: folder.fingerprint},
+            run_name=identity["name"],
+        )
+        place = self._find(client, folder) or Place(self._uri, self._experiment_id, run.info.run_id)
+        parameters = [Param(name, str(value)) for name, value in flatten(identity["config"])]
+        client.log_batch(place.run_id, params=parameters)
+        client.log_inputs(place.run_id, datasets=[self._dataset(identity)])
+        self._epochs_sent[folder.fingerprint] = set()
+        return place
+
+    def _dataset(self, identity: dict[str, Any]) -> Any:
+        from mlflow.data.dataset_source_registry import resolve_dataset_source
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        name = identity["config"]["data"]["name"]
+        source = resolve_dataset_source(str(self._project.prepared(name)))
+        digest = identity["data_digest"][:DIGEST_LENGTH]
+        dataset = Dataset(name=name, digest=digest, source_type=source._get_source_type(), source=source.to_json())
+        return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])
+
+    def _send_metrics(self, client: MlflowClient, folder: RunFolder, run_id: str) -> None:
+        sent = self._epochs_sent.get(folder.fingerprint)
+        if sent is None:
+            sent = {point.step for point in client.get_metric_history(run_id, "train/loss")}
+            self._epochs_sent[folder.fingerprint] = sent
+        metrics = _metrics(folder, sent)
+        tested = evaluation(folder)
+        if tested and "test/error" not in client.get_run(run_id).data.metrics:
+            metrics += _test_metrics(tested, folder)
+        for start in range(0, len(metrics), METRICS_A_BATCH):
+            client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_BATCH])
+        sent.update(metric.step for metric in metrics)
+
+    def _send_tags(self, client: MlflowClient, folder: RunFolder, run_id: str) -> None:
+        from mlflow.entities import RunTag
+
+        client.log_batch(run_id, tags=[RunTag(name, value) for name, value in _tags(folder).items()])
+
+    def _set_state(self, client: MlflowClient, run_id: str, state: str | None, status: dict[str, Any]) -> None:
+        if state not in ENDED:
+            client.update_run(run_id, status=RUNNING)
+            return
+        ended = [attempt["ended"] for attempt in status["attempts"] if attempt["ended"] is not None]
+        end_time = int(ended[-1] * MILLISECONDS) if ended else None  # None: killed, nobody saw when
+        client.set_terminated(run_id, status=state, end_time=end_time)
+
+    def _record(self, folder: RunFolder, place: Place, sent: str) -> None:
+        path = folder.path / RECORD
+        try:
+            stores = read_json(path)["stores"]
+        except (FileNotFoundError, DamagedError):
+            stores = {}
+        entry = {"experiment_id": place.experiment_id, "run_id": place.run_id, "token": sent}
+        if stores.get(self._uri) != entry:
+            write_json(path, {"stores": stores | {self._uri: entry}})
+
+
+def _metrics(folder: RunFolder, sent: set[int]) -> list[Metric]:
+    from mlflow.entities import Metric
+
+    status = folder.status()
+    clock = status["attempts"][0]["started"]
+    metrics = []
+    for row in folder.history():
+        clock += row["seconds"]
+        step = int(row["epoch"])
+        if step not in sent:
+            when = int(clock * MILLISECONDS)
+            metrics += [Metric(name, value, when, step) for name, value in row.items() if name != "epoch"]
+    return metrics
+
+
+def _test_metrics(tested: dict[str, Any], folder: RunFolder) -> list[Metric]:
+    from mlflow.entities import Metric
+
+    step = len(folder.history())
+    when = int(tested["evaluated"] * MILLISECONDS)
+    return [Metric(name, value, when, step) for name, value in tested["measures"].items()]
+
+
+def _tags(folder: RunFolder) -> dict[str, str]:
+    identity, status = folder.identity(), folder.status()
+    config = identity["config"]
+    tags = {
+        "lenet.variant": config["name"],
+        "lenet.seed": str(config["seed"]),
+        "lenet.data_digest": identity["data_digest"],
+        "lenet.code_digest": identity["code_digest"],
+        "lenet.sweep": "; ".join(identity["sweeps"]),
+        "lenet.message": status["message"],
+        "lenet.folder": str(folder.path),
+    }
+    if status["attempts"]:
+        last = status["attempts"][-1]
+        git = last["git"]
+        tags |= {
+            "mlflow.user": last["user"],
+            "mlflow.source.name": " ".join(["train.py", *identity["overrides"]]),
+            "mlflow.source.git.commit": git["commit"] or "",
+            "lenet.git_commit": git["commit"] or "",
+            "lenet.git_dirty": str(git["dirty"]).lower(),
+            "lenet.device": last["device"],
+            "lenet.host": last["host"],
+            "lenet.attempts": str(len(status["attempts"])),
+        }
+        tags |= {f"lenet.version.{name}": value for name, value in last["versions"].items()}
+    return {name: value for name, value in tags.items() if value}

@@ -1,0 +1,118 @@
+"""The MLflow store: which one it is, and having it ready before anyone writes to it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from lenet.errors import LenetError
+from lenet.locks import locked
+from lenet.project import Project
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlartifacts"
+SQLITE = "sqlite:///"
+BUSY_SECONDS = 1.0
+
+# Training must not wait minutes for a server that is away; a user's own setting stands.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+
+
+def tracking_uri(project: Project, configured: str | None = None) -> str:
+    """Return the URI of the store: the config's, MLFLOW_TRACKING_URI, or SQLite in the project's home.
+
+    A relative SQLite path is taken from the home: in DVC's temporary experiments the working folder is another.
+    """
+    named = configured or os.environ.get(URI_VARIABLE)
+    if not named:
+        return f"{SQLITE}{project.home / DATABASE}"
+    if named.startswith(SQLITE):
+        return f"{SQLITE}{project.home / named.removeprefix(SQLITE)}"
+    return named
+
+
+def shown_uri(uri: str) -> str:
+    """Return the URI without a password, fit to be shown."""
+    parts = urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":…@") if parts.password else uri
+
+
+def database_path(uri: str) -> Path | None:
+    """Return the file of an SQLite store, or None for any other."""
+    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+
+
+def open_store(project: Project, uri: str) -> MlflowClient:
+    """Return a client whose store is ready: an SQLite schema is made by one process at a time, in WAL mode.
+
+    Several processes that create the schema at once leave the file unusable.
+
+    Raises:
+        LenetError: the URI's kind is not one that MLflow tracks to.
+    """
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(uri)  # the registry's client reads the global one
+    path = database_path(uri)
+    try:
+        if path is None:
+            return mlflow.MlflowClient(uri)
+        with locked(path.with_name(f"{path.name}.lock")):
+            is_new = not path.exists()
+            client = mlflow.MlflowClient(uri)
+            client.search_experiments(max_results=1)  # makes or migrates the schema
+            if is_new:
+                with closing(sqlite3.connect(path)) as connection:
+                    connection.execute("pragma journal_mode=wal")
+            return client
+    except MlflowException as error:
+        if urlsplit(uri).scheme in {"http", "https"}:
+            raise
+        raise LenetError(f"{shown_uri(uri)}: MLflow cannot open this store: {str(error).splitlines()[0]}") from error
+
+
+def experiment_id(client: MlflowClient, project: Project, uri: str, name: str) -> str:
+    """Return the id of the experiment `name`, made where it is not there; artifacts of SQLite stores lie beside it."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        path = database_path(uri)
+        location = (path.parent / ARTIFACTS / name).as_uri() if path else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException:  # made by another process in the meantime, or not to be made at all
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def holds_run(uri: str, run_id: str) -> bool | None:
+    """Say whether an SQLite store holds a run, without the seconds that importing mlflow takes; None: cannot say."""
+    path = database_path(uri)
+    if path is None or not path.is_file():
+        return False if path is not None else None
+    query = "select 1 from runs where run_uuid = ? and lifecycle_stage = 'active'"
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as connection:
+            return connection.execute(query, (run_id,)).fetchone() is not None
+    except sqlite3.Error:
+        return None

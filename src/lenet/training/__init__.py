@@ -1,0 +1,1 @@
+"""Training with Lightning; knows nothing of MLflow, DVC or Hydra."""

@@ -1,0 +1,85 @@
+"""Checkpoints that survive a crash at any point and know when they were damaged.
+
+A checkpoint's name carries its epoch and the start of its sha256, so one rename publishes content and digest together.
+The one before is kept: a damaged newest checkpoint costs an epoch, not the run.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
+
+from lenet.durable import sha256_bytes, write_bytes
+
+KEPT = 2
+DIGEST_LENGTH = 16
+"""Hexadecimal digits of the sha256 in the name: enough to see damage."""
+
+NAME = re.compile(rf"epoch-(\d+)-([0-9a-f]{{{DIGEST_LENGTH}}})\.ckpt")
+
+
+def _numbered(folder: Path) -> list[tuple[int, str, Path]]:
+    found = [(NAME.fullmatch(path.name), path) for path in folder.glob("*.ckpt")] if folder.is_dir() else []
+    return sorted((int(match[1]), match[2], path) for match, path in found if match)
+
+
+def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> Path | None:
+    """Return the newest checkpoint whose content fits its name, or None; says which ones it passes over."""
+    for _, digest, path in reversed(_numbered(folder)):
+        if sha256_bytes(path.read_bytes()).startswith(digest):
+            return path
+        say(f"{path}: content does not fit the sha256 in its name; resuming from the one before")
+    return None
+
+
+class DurableCheckpoints(CheckpointIO):
+    """Lightning's way to a file: every epoch is taken in memory, and written when it is due.
+
+    Args:
+        folder: where the checkpoints live.
+        seconds: least time between two writes.
+    """
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self._folder = folder
+        self._seconds = seconds
+        self._written_at = time.monotonic()
+        self._pending: tuple[int, bytes] | None = None
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Take a checkpoint in memory; `flush` writes it. The path that Lightning gives is not used."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        self._pending = (len(checkpoint["history"]), buffer.getvalue())
+
+    @property
+    def is_due(self) -> bool:
+        """Say whether enough time has passed since the last write."""
+        return time.monotonic() - self._written_at >= self._seconds
+
+    def flush(self) -> None:
+        """Write the checkpoint taken last, if it is not written yet, and remove all but the newest two."""
+        if self._pending is None:
+            return
+        epoch, content = self._pending
+        write_bytes(self._folder / f"epoch-{epoch:05d}-{sha256_bytes(content)[:DIGEST_LENGTH]}.ckpt", content)
+        self._pending = None
+        self._written_at = time.monotonic()
+        for _, _, path in _numbered(self._folder)[:-KEPT]:
+            path.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint; only tensors and plain values are admitted, nothing in it can run."""
+        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return checkpoint
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint."""
+        Path(path).unlink(missing_ok=True)

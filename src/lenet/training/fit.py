@@ -1,0 +1,236 @@
+"""One training: from a config and prepared data to weights, history and predictions in a run folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+# Waiting threads that spin starve the other processes of a small machine; torch's OpenMP reads this when it loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+from lightning_fabric.plugins.environments import LightningEnvironment
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.strategies import DDPStrategy
+from safetensors.torch import save
+from torch import Tensor
+
+from lenet.config import Config
+from lenet.data.distort import ShiftedWindows
+from lenet.data.loader import EVALUATION_BATCH, EvaluationBatches, TrainingBatches
+from lenet.data.prepared import load_training
+from lenet.data.split import split
+from lenet.durable import replacing, write_bytes, write_json
+from lenet.errors import ConfigError
+from lenet.network.field import BYTE_SCALE, DigitReader, Field
+from lenet.network.lenet5 import INPUT_SIZE, build_network
+from lenet.training.checkpoint import DurableCheckpoints, newest_checkpoint
+from lenet.training.distributed import other_ranks
+from lenet.training.interrupts import Interrupts
+from lenet.training.module import LenetModule
+from lenet.training.progress import EpochBar
+
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
+CHECKPOINTS = "checkpoints"
+HISTORY = "history.json"
+WEIGHTS = "weights.safetensors"
+PREDICTIONS = "validation.npz"
+
+
+def choose_accelerator(config: Config) -> str:
+    """Return `cpu` or `gpu`.
+
+    Raises:
+        ConfigError: a GPU, or more of them than there are, was asked for.
+    """
+    wanted, devices, found = config.trainer.accelerator, config.trainer.devices, torch.cuda.device_count()
+    if wanted == "cpu" or (wanted == "auto" and found == 0):
+        return "cpu"
+    if found == 0:
+        raise ConfigError("trainer.accelerator=gpu: torch finds no CUDA device here; use trainer=cpu or trainer=auto")
+    if devices > found:
+        raise ConfigError(f"trainer.devices={devices}: torch finds {found} CUDA device(s) here")
+    return "gpu"
+
+
+def fit(
+    config: Config, prepared: Path, folder: Path, on_epoch: Callable[[], None], say: Callable[[str], None] = print
+) -> None:
+    """Train a run, from its newest checkpoint where there is one, and write what came of it into its folder.
+
+    Args:
+        config: the run.
+        prepared: the data set's prepared folder.
+        folder: the run's folder; history, checkpoints, weights and validation predictions go there.
+        on_epoch: called after each epoch whose state is safe in the folder.
+        say: takes a line for the user.
+
+    Raises:
+        ConfigError: a device was asked for that is not there.
+        RunFailedError: the loss is not finite.
+        Stopped: a signal asked for the end; the epochs before it are safe.
+    """
+    choose_accelerator(config)
+    with (
+        Interrupts() as interrupts,
+        other_ranks(config, prepared, folder) if config.trainer.devices > 1 else nullcontext(),
+    ):
+        _fit(config, prepared, folder, rank=0, keeper=_Keeper(config, folder, on_epoch, interrupts), say=say)
+
+
+def fit_rank(config: Config, prepared: Path, folder: Path, rank: int) -> None:
+    """Take part in a training as one of its other ranks, which keep nothing."""
+    _fit(config, prepared, folder, rank, keeper=None, say=lambda line: None)
+
+
+class _Keeper(Callback):
+    """Keeps each epoch: checkpoint, then history, then whoever listens."""
+
+    def __init__(self, config: Config, folder: Path, on_epoch: Callable[[], None], interrupts: Interrupts) -> None:
+        self.checkpoints = DurableCheckpoints(folder / CHECKPOINTS, config.trainer.checkpoint_seconds)
+        self.interrupts = interrupts
+        self._history = folder / HISTORY
+        self._on_epoch = on_epoch
+        self._epochs = config.trainer.epochs
+
+    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.interrupts.listen()
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.interrupts.check()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, LenetModule)
+        module.close_epoch()
+        trainer.save_checkpoint("", weights_only=False)
+        if self.checkpoints.is_due or len(module.history) == self._epochs:
+            self.keep(module)
+
+    def keep(self, module: LenetModule) -> None:
+        self.checkpoints.flush()
+        write_json(self._history, {"epochs": module.history})
+        self._on_epoch()
+
+
+class _FollowerEpochs(Callback):
+    """What the other ranks do at an epoch's end: the sums over ranks and the checkpoint need every rank."""
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, LenetModule)
+        module.close_epoch()
+        trainer.save_checkpoint("", weights_only=False)
+
+
+def _fit(
+    config: Config, prepared: Path, folder: Path, rank: int, keeper: _Keeper | None, say: Callable[[str], None]
+) -> None:
+    _quiet_lightning()
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
+    lightning.seed_everything(config.seed, verbose=False)
+    world = config.trainer.devices
+    module, images, labels, held_out = _build(config, prepared)
+    checkpoints = keeper.checkpoints if keeper else DurableCheckpoints(folder / CHECKPOINTS, 0.0)
+    trainer = _trainer(config, [keeper, EpochBar(config)] if keeper else [_FollowerEpochs()], checkpoints)
+    device = trainer.strategy.root_device
+    windows = ShiftedWindows(images.to(device), INPUT_SIZE, config.distortion.shift)
+    module.batches = TrainingBatches(
+        windows, labels.to(device), config.trainer.batch_size, config.seed, lambda: module.current_epoch, rank, world
+    )
+    if len(held_out):
+        module.validation = EvaluationBatches(held_out.images.to(device), held_out.labels.to(device))
+    if keeper:
+        keeper.interrupts.check()
+    resume = newest_checkpoint(folder / CHECKPOINTS, say)
+    try:
+        trainer.fit(module, ckpt_path=resume, weights_only=True)
+    except BaseException:
+        if keeper:
+            checkpoints.flush()  # an epoch that was done but not due
+        raise
+    finally:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+    if keeper:
+        keeper.keep(module)
+        _write_results(module, device, folder)
+
+
+def _build(config: Config, prepared: Path) -> tuple[LenetModule, Tensor, Tensor, EvaluationBatches]:
+    """Return the module, the training images and labels, and the validation part, all on the CPU."""
+    arrays = load_training(prepared)
+    train, validation = split(arrays.order, config.data.train_size, config.data.validation_size)
+    images, labels = torch.from_numpy(arrays.images), torch.from_numpy(arrays.labels.astype(np.int64))
+    mean, deviation = pixel_statistics(images[torch.from_numpy(train)])
+    reader = DigitReader(Field(mean, deviation), build_network(config.model, config.data.classes))
+    chosen, held_out = torch.from_numpy(train), torch.from_numpy(validation)
+    batches = EvaluationBatches(images[held_out], labels[held_out])
+    return LenetModule(config, reader), images[chosen], labels[chosen], batches
+
+
+def pixel_statistics(images: Tensor) -> tuple[float, float]:
+    """Return mean and standard deviation of all pixels of bytes [n, h, w] on the scale 0 to 1, exactly summed."""
+    counts = torch.bincount(images.reshape(-1), minlength=256).double()
+    values = torch.arange(256, dtype=torch.float64) / BYTE_SCALE
+    mean = (counts * values).sum() / counts.sum()
+    variance = (counts * (values - mean) ** 2).sum() / counts.sum()
+    return float(mean), float(variance.sqrt())
+
+
+def _trainer(config: Config, callbacks: list[Callback], checkpoints: DurableCheckpoints) -> lightning.Trainer:
+    accelerator = choose_accelerator(config)
+    if config.trainer.precision == "fp32":  # fp32 means fp32: no TF32 in convolutions
+        torch.backends.cudnn.allow_tf32 = False
+    distributed = config.trainer.devices > 1 or config.trainer.strategy == "ddp"
+    backend = "nccl" if accelerator == "gpu" else "gloo"
+    return lightning.Trainer(
+        accelerator=accelerator,
+        devices=config.trainer.devices,
+        strategy=DDPStrategy(process_group_backend=backend) if distributed else "auto",
+        precision=PRECISIONS[config.trainer.precision],  # type: ignore[arg-type]
+        max_epochs=config.trainer.epochs,
+        callbacks=callbacks,
+        plugins=[checkpoints, *([LightningEnvironment()] if distributed else [])],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        deterministic=True,
+        benchmark=False,
+    )
+
+
+@torch.inference_mode()
+def predict(reader: DigitReader, images: Tensor, device: torch.device) -> Tensor:
+    """Return the logits [n, classes] for bytes [n, 28, 28], in fp32 on the CPU."""
+    reader = reader.to(device).eval()
+    return torch.cat([reader(part.to(device)).float().cpu() for part in images.split(EVALUATION_BATCH)])
+
+
+def _write_results(module: LenetModule, device: torch.device, folder: Path) -> None:
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.reader.state_dict().items()}
+    write_bytes(folder / WEIGHTS, save(state))
+    if module.validation is not None:
+        logits = predict(module.reader, module.validation.images, device)
+        with replacing(folder / PREDICTIONS) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, logits=logits.numpy(), labels=module.validation.labels.cpu().numpy())
+
+
+def _quiet_lightning() -> None:
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*|lightning_fabric\..*")
+
+
+def training_seconds(history: list[dict[str, float]]) -> float:
+    """Return the wall time that the epochs of a history took, in seconds."""
+    return sum(row["seconds"] for row in history)

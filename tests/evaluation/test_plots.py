@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lenet.evaluation import plots
+from lenet.evaluation.plots import VariantErrors
+
+LARGEST_BYTES = 120_000
+ODD = "a $_{< title $x^$ & _more\n\t日本 \udc80\0 " + "long " * 80
+
+Draw = Callable[[Path, str], None]
+
+
+def history(epochs: int, validation: bool = True, factor: float = 1.0) -> list[dict[str, float]]:
+    rows = []
+    for epoch in range(1, epochs + 1):
+        row = {"epoch": epoch, "train/loss": 2 / epoch, "train/error": 8 / epoch, "learning_rate": 0.001 / epoch}
+        if validation:
+            row |= {"val/loss": 1 / epoch + 0.1, "val/error": factor * (5 / epoch + 0.7)}
+        rows.append(row)
+    return rows
+
+
+def misread_digits(wrong: int) -> Draw:
+    source = np.random.default_rng(1)
+    images = np.zeros((60, 28, 28), dtype=np.uint8)
+    images[:, 4:24, 4:24] = source.integers(0, 256, (60, 20, 20))  # no digit is as hard to compress as noise
+    logits = source.normal(0, 3, (60, 10))
+    labels = logits.argmax(axis=1)
+    labels[:wrong] = (labels[:wrong] + 1) % 10
+    return lambda path, title: plots.misread_digits(images, labels, logits, path, title, np.arange(60) + 9000)
+
+
+def filters(weights: np.ndarray) -> Draw:
+    return lambda path, title: plots.first_layer_filters(weights, path, title)
+
+
+def matrix(counts: np.ndarray) -> Draw:
+    return lambda path, title: plots.confusion_matrix(counts.astype(np.int64), path, title)
+
+
+def learning(rows: list[dict[str, float]]) -> Draw:
+    return lambda path, title: plots.learning_curves(rows, path, title)
+
+
+def curves(variants: dict[str, list[list[dict[str, float]]]]) -> Draw:
+    return lambda path, title: plots.compare_curves(variants, path, title)
+
+
+def errors(rows: list[VariantErrors]) -> Draw:
+    return lambda path, title: plots.compare_errors(rows, path, title)
+
+
+MANY = {f"variant {n}": [history(20, factor=1 / n), history(12, factor=1.1 / n)] for n in range(1, 10)}
+PICTURES: dict[str, Draw] = {
+    "learning": learning(history(20)),
+    "learning, one epoch": learning(history(1)),
+    "learning, no epoch": learning([]),
+    "learning, no validation": learning(history(5, validation=False)),
+    "learning, only epochs": learning([{"epoch": 1}, {"epoch": 2}]),
+    "learning, no error left": learning([{**row, "train/error": 0.0, "val/error": 0.0} for row in history(3)]),
+    "learning, diverged": learning([{**row, "train/loss": math.nan, "val/error": math.inf} for row in history(3)]),
+    "confusion": matrix(np.random.default_rng(0).integers(0, 9, (10, 10)) + 900 * np.eye(10)),
+    "confusion, perfect": matrix(np.eye(10) * 1000),
+    "confusion, nothing seen": matrix(np.zeros((10, 10))),
+    "confusion, many classes": matrix(np.ones((62, 62))),
+    "misread, more than fit": misread_digits(60),
+    "misread, one": misread_digits(1),
+    "misread, none": misread_digits(0),
+    "filters": filters(np.random.default_rng(0).normal(0, 0.2, (6, 1, 5, 5)).astype(np.float32)),
+    "filters, zero": filters(np.zeros((6, 1, 5, 5), dtype=np.float32)),
+    "filters, one, diverged": filters(np.full((1, 1, 5, 5), np.nan, dtype=np.float32)),
+    "curves": curves({"relu": [history(8), history(5, factor=1.2)], "_tanh $_{<": [history(8)]}),
+    "curves, many": curves(MANY),
+    "curves, one epoch, one seed": curves({"relu": [history(1)]}),
+    "curves, no validation": curves({"relu": [history(3, validation=False)]}),
+    "curves, none": curves({}),
+    "errors": errors([VariantErrors("relu", [80, 90], 10_000), VariantErrors("_tanh $_{< $", [70], 10_000)]),
+    "errors, one seed": errors([VariantErrors("relu", [95], 10_000)]),
+    "errors, no error": errors([VariantErrors("relu", [0, 0], 10_000), VariantErrors(ODD, [], 10_000)]),
+    "errors, no run": errors([VariantErrors("relu", [], 10_000)]),
+    "errors, none": errors([]),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_is_a_small_picture_with_the_same_bytes_twice(name: str, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PICTURES[name](tmp_path / "folder" / "one.png", ODD)
+        PICTURES[name](tmp_path / "folder" / "two.png", ODD)
+    content = (tmp_path / "folder" / "one.png").read_bytes()
+    assert content == (tmp_path / "folder" / "two.png").read_bytes()
+    assert len(content) <= LARGEST_BYTES
+    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["one.png", "two.png"]
+    with Image.open(tmp_path / "folder" / "one.png") as picture:
+        picture.load()
+        assert picture.format == "PNG"
+        assert 1000 <= picture.width <= 2000
+        assert 200 <= picture.height <= 1600
+        assert "Software" not in picture.info
+        assert len(picture.convert("RGB").getcolors(1 << 24)) > 5  # something is drawn
+
+
+def test_another_title_gives_another_picture(tmp_path: Path) -> None:
+    PICTURES["learning"](tmp_path / "one.png", "one")
+    PICTURES["learning"](tmp_path / "two.png", "two")
+    assert (tmp_path / "one.png").read_bytes() != (tmp_path / "two.png").read_bytes()
+
+
+def test_the_diagonal_does_not_drown_one_error(tmp_path: Path) -> None:
+    counts = np.eye(10) * 1000
+    counts[4, 9] = 12
+    matrix(counts)(tmp_path / "one.png", "")
+    with Image.open(tmp_path / "one.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    saturated = pixels[..., 0] - pixels[..., 2] > 100
+    share = saturated.mean()
+    assert 0.002 < share < 0.02  # the one cell of a hundred, and nothing else, is deeply coloured
+
+
+def test_the_surest_mistakes_are_drawn_first(tmp_path: Path) -> None:
+    images = np.zeros((3, 28, 28), dtype=np.uint8)
+    images[2] = 255
+    logits = np.array([[1.0, 0.0], [9.0, 0.0], [9.0, 0.0]])
+
+    def leftmost_is_ink(labels: list[int]) -> bool:
+        path = tmp_path / "one.png"
+        plots.misread_digits(images, np.array(labels), logits, path, "", np.arange(3))
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert("L"))
+        columns = (pixels < 40).mean(axis=0)[: pixels.shape[1] // plots.MISREAD_COLUMNS]
+        return bool(columns.max() > 0.3)
+
+    assert not leftmost_is_ink([1, 1, 0])
+    assert leftmost_is_ink([1, 0, 1])
+
+
+def test_neither_import_nor_drawing_loads_pyplot_or_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from lenet.evaluation import plots; early = 'matplotlib' in sys.modules;"
+        f"plots.compare_errors([], pathlib.Path({str(tmp_path / 'one.png')!r}));"
+        "print(early, [m for m in ('matplotlib.pyplot', 'torch', 'mlflow', 'scipy.stats') if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert shown.stdout.strip() == "False []"
+
+
+def test_a_failed_drawing_leaves_the_old_picture(tmp_path: Path) -> None:
+    path = tmp_path / "one.png"
+    path.write_bytes(b"old")
+    with pytest.raises(ValueError):
+        plots.compare_errors([VariantErrors("relu", [11], 10)], path)
+    assert path.read_bytes() == b"old"
+    assert [found.name for found in tmp_path.iterdir()] == ["one.png"]

@@ -1,0 +1,19 @@
+"""Hydra's door: `python train.py` trains one run, `python train.py -m model.activation=tanh,relu` two.
+
+Finished runs are answered from their folders, interrupted ones go on. `python train.py --help` shows the knobs.
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from lenet.sweep import answer_job, door
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def train(tree: DictConfig) -> float | None:
+    """Answer one job: the run that the composed config describes."""
+    return answer_job(tree)
+
+
+if __name__ == "__main__":
+    door(train)
