@@ -53,7 +53,8 @@ def digest_sources(package: Path) -> str:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         trees[module] = _plain(_without_docstrings(tree))
-        waiting += [name for name in _imported(tree) if name.startswith(COUNTED)]
+        package_name = module.rpartition(".")[0]  # Python runs it first
+        waiting += [name for name in (package_name, *_imported(tree)) if name.startswith(COUNTED)]
     return sha256_bytes(canonical_json(trees).encode())
 
 

@@ -143,5 +143,5 @@ def fetch_set(project: Project, name: str, folder: Path | None, tell: Callable[[
 def prepare_set(project: Project, name: str, tell: Callable[[str], None]) -> None:
     """Write data/prepared/<name> from data/raw/<name>."""
     card = prepare(load_data_config(project.conf, name), project.raw(name), project.prepared(name))
-    counts = ", ".join(f"{count} {part}" for part, count in card["counts"].items() if isinstance(count, int))
+    counts = ", ".join(f"{found['images']:,} {part}" for part, found in card["counts"].items())
     tell(f"{name}: prepared {counts}")

@@ -31,8 +31,8 @@ FOLDER_VARIABLE = "LENET_SWEEP_FOLDER"
 NAME_VARIABLE = "LENET_SWEEP_NAME"
 PIPE_WIDTH = 200
 SWEEPS = ".sweeps"
-UNNAMED_GROUPS = ("experiment", "data", "trainer", "tracking", "hydra")
-"""Overrides of these do not show in a run's name: the variant is in it, the others are where and how."""
+NAMED_GROUPS = ("model", "distortion", "optimizer")
+"""Groups whose choice shows in a run's name; the variant is in it anyway, data and trainer are where and how."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,11 @@ def door(train: Callable[[], Any]) -> None:
 
 def run_name(config: Config, overrides: Sequence[str]) -> str:
     """Return what people call a run: its variant and what was asked to differ, each knob by its last name."""
+    changes_weights = dict(flatten(config.identity()))
     named = []
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if key.split("/")[0].split(".")[0] not in UNNAMED_GROUPS or key.startswith("trainer."):
+        if key in changes_weights or key.split("/")[0] in NAMED_GROUPS:
             named.append(f"{key.split('.')[-1]}={value}")
     if not any(part.startswith("seed=") for part in named):
         named.append(f"seed={config.seed}")

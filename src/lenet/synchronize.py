@@ -9,7 +9,7 @@ from lenet.locks import is_held
 from lenet.project import Project
 from lenet.runs import KILLED, RunFolder, all_runs
 from lenet.tracking.projection import Projection, is_up_to_date
-from lenet.tracking.store import shown_uri, tracking_uri
+from lenet.tracking.store import be_patient, shown_uri, tracking_uri
 
 
 def outdated(project: Project) -> list[tuple[RunFolder, str, str]]:
@@ -50,6 +50,7 @@ def synchronize(project: Project, tell: Callable[[str], None]) -> None:
 
 
 def _send(projection: Projection, folder: RunFolder, uri: str) -> None:
+    be_patient()
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 

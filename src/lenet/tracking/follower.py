@@ -8,7 +8,7 @@ from collections.abc import Callable
 from lenet.project import Project
 from lenet.runs import RunFolder
 from lenet.tracking.projection import Projection
-from lenet.tracking.store import shown_uri
+from lenet.tracking.store import be_patient, shown_uri
 
 FAREWELL_SECONDS = 60.0
 """How long a command waits at its end for a store that answers slowly."""
@@ -79,6 +79,7 @@ class Follower:
                 self._busy = False
 
     def _send(self, folder: RunFolder) -> None:
+        be_patient()
         from mlflow.exceptions import MlflowException
         from requests import RequestException
         from sqlalchemy.exc import SQLAlchemyError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -153,13 +154,12 @@ class Projection:
         return place
 
     def _dataset(self, identity: dict[str, Any]) -> Any:
-        from mlflow.data.dataset_source_registry import resolve_dataset_source
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         name = identity["config"]["data"]["name"]
-        source = resolve_dataset_source(str(self._project.prepared(name)))
+        source = json.dumps({"uri": str(self._project.prepared(name))})
         digest = identity["data_digest"][:DIGEST_LENGTH]
-        dataset = Dataset(name=name, digest=digest, source_type=source._get_source_type(), source=source.to_json())
+        dataset = Dataset(name=name, digest=digest, source_type="local", source=source)
         return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])
 
     def _send_metrics(self, client: MlflowClient, folder: RunFolder, run_id: str) -> None:

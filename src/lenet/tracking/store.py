@@ -54,6 +54,12 @@ def database_path(uri: str) -> Path | None:
     return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
 
 
+def be_patient() -> None:
+    """Set MLflow's patience, as far as the user has not; it is read when MLflow is imported."""
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+
+
 def open_store(project: Project, uri: str) -> MlflowClient:
     """Return a client whose store is ready: an SQLite schema is made by one process at a time, in WAL mode.
 
@@ -62,8 +68,7 @@ def open_store(project: Project, uri: str) -> MlflowClient:
     Raises:
         LenetError: the URI's kind is not one that MLflow tracks to.
     """
-    for name, value in PATIENCE.items():
-        os.environ.setdefault(name, value)
+    be_patient()
     import mlflow
     from mlflow.exceptions import MlflowException
 

@@ -1,0 +1,148 @@
+"""A tiny project in a temporary folder: this project's conf/, params.yaml and dvc.yaml, and a made-up data set."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from lenet.config import Config, parse_config
+from lenet.data.idx import to_idx
+from lenet.data.prepare import prepare
+from lenet.data.sets import load_data_config
+from lenet.durable import sha256_bytes
+from lenet.project import Project
+
+REPOSITORY = Path(__file__).parents[1]
+CLASSES, TRAIN, VALIDATION, TEST = 10, 500, 200, 100
+VARIABLES = ("LENET_HOME", "MLFLOW_TRACKING_URI", "DVC_STAGE", "LENET_SWEEP_FOLDER", "LENET_SWEEP_NAME")
+
+TREE: dict[str, Any] = {
+    "name": "tiny_variant",
+    "seed": 1,
+    "data": {"name": "tiny", "classes": CLASSES, "train_size": TRAIN, "validation_size": VALIDATION},
+    "model": {
+        "name": "lenet5",
+        "activation": "tanh",
+        "pooling": "average",
+        "normalization": "none",
+        "initialization": "xavier",
+    },
+    "distortion": {"name": "shift", "shift": 1},
+    "optimizer": {
+        "name": "adam",
+        "learning_rate": 0.003,
+        "beta1": 0.9,
+        "beta2": 0.99,
+        "weight_decay": 0.0,
+        "label_smoothing": 0.05,
+        "schedule": {"name": "one_cycle", "warmup_fraction": 0.2, "final_fraction": 0.01},
+    },
+    "trainer": {
+        "epochs": 2,
+        "batch_size": 50,
+        "precision": "fp32",
+        "devices": 1,
+        "accelerator": "cpu",
+        "strategy": "auto",
+        "threads": 0,
+        "checkpoint_seconds": 0.0,
+        "progress": False,
+    },
+    "tracking": {"uri": None, "experiment": "lenet5"},
+}
+
+
+def changed(tree: dict[str, Any], **knobs: Any) -> dict[str, Any]:
+    """Return a copy of `tree` with knobs set; a dot in a knob's name is written as two underscores."""
+    tree = copy.deepcopy(tree)
+    for name, value in knobs.items():
+        *groups, last = name.split("__")
+        inner = tree
+        for group in groups:
+            inner = inner[group]
+        inner[last] = value
+    return tree
+
+
+def pictures(count: int, draw: np.random.Generator, templates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    labels = (np.arange(count) % CLASSES).astype(np.uint8)
+    noise = draw.integers(0, 120, (count, 28, 28))
+    return np.clip(templates[labels] * 135 + noise, 0, 255).astype(np.uint8), labels
+
+
+@pytest.fixture
+def make_tree() -> Callable[..., dict[str, Any]]:
+    """Return the plain tree of the tiny run's config, with knobs set as in `optimizer__learning_rate=0.1`."""
+    return lambda **knobs: changed(TREE, **knobs)
+
+
+@pytest.fixture
+def make_config() -> Callable[..., Config]:
+    """Return the tiny run's config, with knobs set as in `optimizer__learning_rate=0.1`."""
+    return lambda **knobs: parse_config(changed(TREE, **knobs))
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with conf/data/tiny.yaml, raw IDX files and the prepared set: ten noisy patterns to tell apart."""
+    root = tmp_path_factory.mktemp("tiny")
+    draw = np.random.default_rng(5)
+    templates = np.kron(draw.integers(0, 2, (CLASSES, 7, 7)), np.ones((4, 4), dtype=np.int64))
+    files: dict[str, bytes] = {}
+    for part, count in (("train", TRAIN + VALIDATION), ("test", TEST)):
+        images, labels = pictures(count, draw, templates)
+        files |= {f"{part}_images": to_idx(images), f"{part}_labels": to_idx(labels)}
+    raw = root / "data" / "raw" / "tiny"
+    raw.mkdir(parents=True)
+    for name, content in files.items():
+        (raw / name).write_bytes(content)
+    origin: dict[str, Any] = {role: {"name": role, "sha256": sha256_bytes(body)} for role, body in files.items()}
+    origin["sources"] = [{"name": "folder", "path": str(raw)}]
+    body = {"name": "tiny", "classes": CLASSES, "train_size": TRAIN, "validation_size": VALIDATION, "origin": origin}
+    (root / "conf" / "data").mkdir(parents=True)
+    (root / "conf" / "data" / "tiny.yaml").write_text(yaml.safe_dump(body, sort_keys=False))
+    prepare(load_data_config(root / "conf", "tiny"), raw, root / "data" / "prepared" / "tiny")
+    return root
+
+
+@pytest.fixture
+def prepared(tiny_data: Path) -> Path:
+    """The prepared tiny data set; nobody writes there."""
+    return tiny_data / "data" / "prepared" / "tiny"
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take away what of the user's environment would change where things are, and what a test leaves there."""
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")  # so that it is taken back at the end, even if a test sets it itself
+        monkeypatch.delenv(name)
+    yield
+    for name in VARIABLES:
+        os.environ.pop(name, None)
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_data: Path, clean_environment: None) -> Project:
+    """A whole project in a temporary folder, with its own home."""
+    root = tmp_path / "project"
+    shutil.copytree(REPOSITORY / "conf", root / "conf")
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copyfile(REPOSITORY / name, root / name)
+    shutil.copytree(tiny_data / "data", root / "data")
+    shutil.copyfile(tiny_data / "conf" / "data" / "tiny.yaml", root / "conf" / "data" / "tiny.yaml")
+    return Project(root=root, home=root)
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """Lines told to `said.append`."""
+    return []

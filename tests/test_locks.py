@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lenet.locks import is_held, locked
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from lenet.locks import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    if len(sys.argv) > 2:
+        time.sleep(float(sys.argv[2]))
+    else:
+        sys.stdin.read()
+"""
+
+COUNT = """
+import sys, time
+from pathlib import Path
+from lenet.locks import locked
+lock, counter = map(Path, sys.argv[1:])
+for _ in range(20):
+    with locked(lock):
+        value = int(counter.read_text())
+        time.sleep(0.001)
+        counter.write_text(str(value + 1))
+"""
+
+Hold = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def hold() -> Iterator[Hold]:
+    """Start a process that holds a lock until its standard input ends, or for so many seconds."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(path: Path, *seconds: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", HOLD, str(path), *seconds]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_another_process_is_seen_and_named(tmp_path: Path, hold: Hold) -> None:
+    path = tmp_path / "deep" / "lock"
+    assert not is_held(path)
+    process = hold(path, "0.4")
+    assert is_held(path)
+    seen: list[str] = []
+    began = time.monotonic()
+    with locked(path, seen.append):
+        assert process.poll() is not None or time.monotonic() - began > 0.05
+    assert seen == [str(process.pid)]
+    assert not is_held(path)
+
+
+def test_a_free_lock_is_taken_without_a_word(tmp_path: Path) -> None:
+    path, seen = tmp_path / "lock", list[str]()
+    with locked(path, seen.append):
+        assert is_held(path)
+        assert path.read_text() == f"{os.getpid()}\n"
+    assert seen == []
+    assert path.is_file()
+
+
+def test_the_kernel_lets_go_when_its_holder_is_killed(tmp_path: Path, hold: Hold) -> None:
+    path = tmp_path / "lock"
+    process = hold(path)
+    assert is_held(path)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not is_held(path)
+    seen: list[str] = []
+    with locked(path, seen.append):
+        assert path.read_text() == f"{os.getpid()}\n"
+    assert seen == []
+
+
+def test_an_error_within_lets_go(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with pytest.raises(RuntimeError, match="oh"), locked(path):
+        raise RuntimeError("oh")
+    assert not is_held(path)
+
+
+def test_asking_does_not_take_it(tmp_path: Path, hold: Hold) -> None:
+    path = tmp_path / "lock"
+    path.write_text("")
+    assert not is_held(path)
+    assert not is_held(path)
+    process = hold(path)
+    assert (is_held(path), is_held(path)) == (True, True)
+    assert process.poll() is None
+
+
+def test_one_at_a_time_between_processes(tmp_path: Path) -> None:
+    lock, counter = tmp_path / "lock", tmp_path / "counter"
+    counter.write_text("0")
+    command = [sys.executable, "-c", COUNT, str(lock), str(counter)]
+    processes = [subprocess.Popen(command) for _ in range(3)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert counter.read_text() == "60"

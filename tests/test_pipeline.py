@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lenet.errors import ConfigError
+from lenet.pipeline import EvaluateParams, Params, RegisterParams, compose_variants, read_params, read_variant, write_variants
+from lenet.project import Project
+
+PARAMS = {
+    "data": "tiny",
+    "variants": ["lenet5", "lenet5_relu"],
+    "seeds": [1, 2],
+    "overrides": ["trainer.epochs=2", "trainer=cpu"],
+    "evaluate": {"confidence": 0.9},
+    "register": {"model": "digits"},
+}
+
+
+def write_params(project: Project, **change: object) -> None:
+    (project.root / "params.yaml").write_text(yaml.safe_dump(PARAMS | change))
+
+
+def test_the_projects_own_params_are_right(project: Project) -> None:
+    params = read_params(project)
+    configs = compose_variants(project, params)
+    assert tuple(configs) == params.variants
+    assert len(set(params.seeds)) == len(params.seeds) >= 3
+
+
+def test_params_are_read(project: Project) -> None:
+    write_params(project)
+    expected = Params(
+        data="tiny",
+        variants=("lenet5", "lenet5_relu"),
+        seeds=(1, 2),
+        overrides=("trainer.epochs=2", "trainer=cpu"),
+        evaluate=EvaluateParams(0.9),
+        register=RegisterParams("digits"),
+    )
+    assert read_params(project) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"variants": []}, "params.yaml: variants=[]: must name at least one"),
+        ({"seeds": []}, "params.yaml: seeds=[]: must name at least one"),
+        ({"seeds": [1, 1]}, "params.yaml: seeds=[1, 1]: must not name one twice"),
+        ({"variants": ["lenet5", "lenet5"]}, "params.yaml: variants=['lenet5', 'lenet5']: must not name one twice"),
+        ({"seeds": 3}, "params.yaml: seeds=3: must be a list"),
+        ({"seeds": [1.5]}, "params.yaml: seeds[0]=1.5: must be a whole number"),
+        ({"seeds": [-1]}, "params.yaml: seeds[0]=-1: must be at least 0"),
+        ({"evaluate": {"confidence": 1}}, "params.yaml: evaluate.confidence=1"),
+        ({"seed": [1]}, "params.yaml: seed: no such key; keys are data, variants, seeds"),
+    ],
+)
+def test_a_mistake_in_params_is_one_line(project: Project, change: dict[str, object], message: str) -> None:
+    write_params(project, **change)
+    with pytest.raises(ConfigError) as caught:
+        read_params(project)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_params_that_are_no_yaml(project: Project) -> None:
+    (project.root / "params.yaml").write_text("data: [mnist\n")
+    with pytest.raises(ConfigError, match=r"params\.yaml: not readable as YAML: ") as caught:
+        read_params(project)
+    assert "\n" not in str(caught.value)
+
+
+def test_variants_are_composed_with_data_and_overrides(project: Project) -> None:
+    write_params(project)
+    configs = compose_variants(project, read_params(project))
+    assert list(configs) == ["lenet5", "lenet5_relu"]
+    for name, config in configs.items():
+        assert (config.name, config.data.name, config.trainer.epochs) == (name, "tiny", 2)
+        assert config.trainer.accelerator == "cpu"
+
+
+def test_an_unknown_variant_or_override_is_one_line(project: Project) -> None:
+    write_params(project, variants=["lenet7"])
+    with pytest.raises(ConfigError, match=r"^params\.yaml: variants names lenet7: must be one of lenet5, lenet5_batch"):
+        compose_variants(project, read_params(project))
+    write_params(project, overrides=["trainer.epoch=2"])
+    with pytest.raises(ConfigError, match=r"trainer\.epoch: no such key \(did you mean 'trainer\.epochs'\?\)"):
+        compose_variants(project, read_params(project))
+
+
+def test_written_variants_come_back_for_each_seed(project: Project) -> None:
+    write_params(project)
+    configs = compose_variants(project, read_params(project))
+    written = write_variants(project, configs)
+    assert written == [project.root / "build" / "conf" / f"{name}.yaml" for name in configs]
+    for name, config in configs.items():
+        for seed in (1, 5):
+            found = read_variant(project, name, seed)
+            assert found.tree() == config.with_seed(seed).tree()
+            assert found.identity() == config.with_seed(seed).identity()
+
+
+def test_variants_that_are_no_more_lose_their_file(project: Project) -> None:
+    write_params(project)
+    configs = compose_variants(project, read_params(project))
+    write_variants(project, configs)
+    write_variants(project, {"lenet5": configs["lenet5"]})
+    assert [path.name for path in (project.root / "build" / "conf").iterdir()] == ["lenet5.yaml"]
+
+
+def test_writing_twice_writes_the_same_bytes(project: Project) -> None:
+    write_params(project)
+
+    def written() -> dict[Path, bytes]:
+        paths = write_variants(project, compose_variants(project, read_params(project)))
+        return {path: path.read_bytes() for path in paths}
+
+    assert written() == written()
+
+
+def test_a_variant_that_is_not_composed_says_what_to_run(project: Project) -> None:
+    with pytest.raises(ConfigError, match=r"lenet5\.yaml: is missing; `lenet compose` writes it$"):
+        read_variant(project, "lenet5", 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("a: [", "not readable as YAML"), ("just text", "must be a group"), ("", "must be a group")]
+)
+def test_a_variant_that_is_not_a_config(project: Project, content: str, message: str) -> None:
+    path = project.root / "build" / "conf" / "lenet5.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        read_variant(project, "lenet5", 1)
