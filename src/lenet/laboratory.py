@@ -7,11 +7,12 @@ from collections.abc import Callable
 from types import TracebackType
 
 from lenet.config import Config
-from lenet.data.prepared import training_digest
+from lenet.data.prepared import CARD, load_training, training_digest
 from lenet.data.sets import ensure_prepared
+from lenet.data.split import split
 from lenet.errors import RunFailedError
 from lenet.project import Project
-from lenet.runs import Origin, Outcome, RunFolder, ask, locate
+from lenet.runs import FINISHED, RUNNING, Origin, Outcome, RunFolder, ask, locate
 from lenet.tracking.follower import Follower
 from lenet.tracking.projection import Place, is_up_to_date, recorded_place
 from lenet.tracking.store import tracking_uri
@@ -20,6 +21,22 @@ from lenet.tracking.store import tracking_uri
 def say(line: str) -> None:
     """Tell the user something on standard error, so that standard output stays the answer."""
     print(line, file=sys.stderr, flush=True)
+
+
+def check_feasible(project: Project, config: Config) -> None:
+    """Find out, before anything is written, whether a run can be trained here.
+
+    Raises:
+        ConfigError: a GPU is asked for that is not there, or more images than there are.
+    """
+    if config.trainer.accelerator == "gpu":
+        from lenet.training.devices import choose_accelerator
+
+        choose_accelerator(config)
+    prepared = project.prepared(config.data.name)
+    if (prepared / CARD).is_file():
+        order = load_training(prepared).order
+        split(order, config.data.train_size, config.data.validation_size)
 
 
 class Laboratory:
@@ -60,6 +77,8 @@ class Laboratory:
         digest = training_digest(prepared)
         follower = self._follower(config)
         folder = locate(self.project, config, digest)
+        if folder.state() != FINISHED:
+            check_feasible(self.project, config)
         self._tell_start(folder, origin)
         try:
             outcome = ask(self.project, config, digest, origin, follower.changed, self._tell)
@@ -90,7 +109,7 @@ class Laboratory:
         state = folder.state()
         if state is None:
             self._tell(f"{folder.short}  {origin.name}: training")
-        elif state not in {"FINISHED", "RUNNING"}:
+        elif state not in {FINISHED, RUNNING}:
             self._tell(f"{folder.short}  {origin.name}: {state.lower()} after epoch {_epochs(folder)}, asked again")
 
     def _show(self, folder: RunFolder, config: Config, follower: Follower) -> None:

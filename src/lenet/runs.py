@@ -248,7 +248,8 @@ def _train(
     on_change: Callable[[RunFolder], None],
     say: Callable[[str], None],
 ) -> Outcome:
-    from lenet.training.fit import CHECKPOINTS, choose_accelerator, fit
+    from lenet.training.devices import choose_accelerator
+    from lenet.training.fit import CHECKPOINTS, fit
 
     for partial in folder.path.rglob(f"*{TEMPORARY_SUFFIX}"):  # of a process that was killed while it wrote
         partial.unlink(missing_ok=True)

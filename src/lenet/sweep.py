@@ -17,6 +17,7 @@ from lenet.config import Config
 from lenet.durable import read_json, write_json
 from lenet.errors import DamagedError, LenetError
 from lenet.exits import guarded
+from lenet.knobs import help_text
 from lenet.project import Project, find_project
 from lenet.runs import SHORT, Origin, RunFolder
 from lenet.schema import flatten
@@ -77,6 +78,9 @@ def door(train: Callable[[], Any]) -> None:
 
     def enter() -> None:
         project = find_project(Path(sys.argv[0]).resolve().parent)
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(help_text(project.conf))
+            return
         register_resolvers(project)
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra passes errors on, to become one line here
         sys.argv[1:] = [anchored(word) for word in sys.argv[1:]]
@@ -156,14 +160,16 @@ def _check_jobs(config: DictConfig) -> None:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    from lenet.laboratory import check_feasible
+
     if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
         return  # another sweeper chooses its jobs as it goes
-    loader = GlobalHydra.instance().config_loader()
-    with one_line_errors(_project_of(config).conf):
+    loader, project = GlobalHydra.instance().config_loader(), _project_of(config)
+    with one_line_errors(project.conf):
         parsed = OverridesParser.create().parse_overrides(overrides=list(config.hydra.overrides.task))
         for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None):
             for job in batch:
-                to_config(loader.load_sweep_config(config, list(job)))
+                check_feasible(project, to_config(loader.load_sweep_config(config, list(job))))
 
 
 def _close_sweep(config: DictConfig) -> None:

@@ -202,10 +202,10 @@ class Projection:
 def _metrics(folder: RunFolder, sent: set[int]) -> list[Metric]:
     from mlflow.entities import Metric
 
-    status = folder.status()
-    clock = status["attempts"][0]["started"]
+    history = folder.history()
+    clock = folder.status()["attempts"][0]["started"] if history else 0.0
     metrics = []
-    for row in folder.history():
+    for row in history:
         clock += row["seconds"]
         step = int(row["epoch"])
         if step not in sent:

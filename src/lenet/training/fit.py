@@ -24,10 +24,10 @@ from lenet.data.loader import EVALUATION_BATCH, EvaluationBatches, TrainingBatch
 from lenet.data.prepared import load_training
 from lenet.data.split import split
 from lenet.durable import replacing, write_bytes, write_json
-from lenet.errors import ConfigError
 from lenet.network.field import BYTE_SCALE, DigitReader, Field
 from lenet.network.lenet5 import INPUT_SIZE, build_network
 from lenet.training.checkpoint import DurableCheckpoints, newest_checkpoint
+from lenet.training.devices import choose_accelerator
 from lenet.training.distributed import other_ranks
 from lenet.training.interrupts import Interrupts
 from lenet.training.module import LenetModule
@@ -38,22 +38,6 @@ CHECKPOINTS = "checkpoints"
 HISTORY = "history.json"
 WEIGHTS = "weights.safetensors"
 PREDICTIONS = "validation.npz"
-
-
-def choose_accelerator(config: Config) -> str:
-    """Return `cpu` or `gpu`.
-
-    Raises:
-        ConfigError: a GPU, or more of them than there are, was asked for.
-    """
-    wanted, devices, found = config.trainer.accelerator, config.trainer.devices, torch.cuda.device_count()
-    if wanted == "cpu" or (wanted == "auto" and found == 0):
-        return "cpu"
-    if found == 0:
-        raise ConfigError("trainer.accelerator=gpu: torch finds no CUDA device here; use trainer=cpu or trainer=auto")
-    if devices > found:
-        raise ConfigError(f"trainer.devices={devices}: torch finds {found} CUDA device(s) here")
-    return "gpu"
 
 
 def fit(
