@@ -70,7 +70,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("train", _train, "stage: train a variant with every seed").add_argument("variant", help="as in params.yaml")
     add("evaluate", _evaluate, "stage: choose on validation, then read the test set once")
     add("register", _register, "stage: put the chosen model into the MLflow registry")
-    add("report", _report, "stage: write results/report.html and results/report.md")
+    report = add("report", _report, "stage: write results/report.html and results/report.md")
+    report.add_argument("--readme", action="store_true", help="write the table of results into README.md instead")
     return parser
 
 
@@ -167,6 +168,9 @@ def _register(project: Project, arguments: Arguments) -> None:
 
 def _report(project: Project, arguments: Arguments) -> None:
     from lenet.pipeline import read_params
-    from lenet.report import write_report
+    from lenet.report import write_readme_table, write_report
 
-    write_report(project, read_params(project))
+    if arguments.readme:
+        write_readme_table(project)
+    else:
+        write_report(project, read_params(project))

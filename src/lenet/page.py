@@ -172,7 +172,8 @@ def _paragraph(text: str) -> str:
     return _MARKDOWN_BLOCK.sub(r"\1\\\2", _plain(text))
 
 
-def _markdown_table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """Return a table as GitHub Markdown, without a line break at its end."""
     rule = ["---:" if table.numeric(column) else "---" for column in range(len(table.header))]
     lines = [[_plain(name) for name in table.header], rule, *([_plain(cell) for cell in row] for row in table.rows)]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -196,6 +197,6 @@ def markdown(title: str, lead: str, sections: Sequence[Section], folder: str = "
         parts.append(f"## {_plain(section.heading)}")
         parts += [_paragraph(paragraph) for paragraph in section.paragraphs]
         if section.table is not None:
-            parts.append(_markdown_table(section.table))
+            parts.append(markdown_table(section.table))
         parts += [f"![{_plain(alt)}]({quote(place + path.name)})" for path, alt in section.pictures]
     return "\n\n".join(parts) + "\n"

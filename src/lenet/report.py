@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lenet.durable import read_json, write_text
-from lenet.page import Section, Table, markdown, page
+from lenet.errors import LenetError
+from lenet.page import Section, Table, markdown, markdown_table, page
 from lenet.pipeline import (
     BUILT_TRAIN,
     EVALUATION,
@@ -18,6 +19,7 @@ from lenet.pipeline import (
 from lenet.project import Project
 from lenet.runs import SHORT
 
+README_START, README_END = "<!-- results: written by `lenet report --readme` -->", "<!-- /results -->"
 HEADER = ("variant", "test error %", "95 % interval", "validation error %", "seeds")
 
 
@@ -45,6 +47,21 @@ def write_report(project: Project, params: Params) -> None:
     ]
     write_text(project.root / REPORT_HTML, page(title, lead, sections))
     write_text(project.root / REPORT_MARKDOWN, markdown(title, lead, sections, folder="plots"))
+
+
+def write_readme_table(project: Project) -> None:
+    """Put the table of results/evaluation.json into README.md, between its two markers.
+
+    Raises:
+        LenetError: README.md has no such markers.
+    """
+    path = project.root / "README.md"
+    text = path.read_text(encoding="utf-8")
+    start, end = text.find(README_START), text.find(README_END)
+    if not 0 <= start < end:
+        raise LenetError(f"{path}: has no line {README_START} with {README_END} after it")
+    table = markdown_table(results_table(read_json(project.root / EVALUATION)))
+    write_text(path, f"{text[: start + len(README_START)]}\n{table}\n{text[end:]}")
 
 
 def results_table(evaluation: dict[str, Any]) -> Table:

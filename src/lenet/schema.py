@@ -141,8 +141,12 @@ def _field_value(field: Field[Any], body: Mapping[str, Any], schema: Any, where:
 def _parse_scalar(schema: type, value: Any, where: str) -> Any:
     kind = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[schema]
     if schema is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value):
-            return float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number of more than 308 digits
+            number = math.inf
+        if math.isfinite(number):
+            return number
     elif isinstance(value, schema) and (schema is bool or not isinstance(value, bool)):
         return value
     raise ConfigError(f"{where}={value}: must be {kind}")

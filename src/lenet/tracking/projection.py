@@ -100,6 +100,7 @@ class Projection:
                 return self._send(client, folder)
             except BaseException:  # what arrived is not known: ask the store next time
                 self._epochs_sent.pop(folder.fingerprint, None)
+                self._places.pop(folder.fingerprint, None)
                 raise
 
     def _connect(self) -> MlflowClient:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from lenet.durable import TEMPORARY_SUFFIX, replacing
 from lenet.errors import LenetError
 from lenet.locks import locked
 from lenet.project import Project
@@ -61,34 +62,53 @@ def be_patient() -> None:
 
 
 def open_store(project: Project, uri: str) -> MlflowClient:
-    """Return a client whose store is ready: an SQLite schema is made by one process at a time, in WAL mode.
-
-    Several processes that create the schema at once leave the file unusable.
+    """Return a client whose store is ready.
 
     Raises:
-        LenetError: the URI's kind is not one that MLflow tracks to.
+        LenetError: the URI's kind is not one that MLflow tracks to, or an SQLite file is no store.
     """
     be_patient()
     import mlflow
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
-    mlflow.set_tracking_uri(uri)  # the registry's client reads the global one
     path = database_path(uri)
     try:
-        if path is None:
-            return mlflow.MlflowClient(uri)
-        with locked(path.with_name(f"{path.name}.lock")):
-            is_new = not path.exists()
-            client = mlflow.MlflowClient(uri)
-            client.search_experiments(max_results=1)  # makes or migrates the schema
-            if is_new:
-                with closing(sqlite3.connect(path)) as connection:
-                    connection.execute("pragma journal_mode=wal")
-            return client
+        if path is not None:
+            with locked(path.with_name(f"{path.name}.lock")):
+                if not path.exists():
+                    _make_database(path)
+        mlflow.set_tracking_uri(uri)  # the registry's client reads the global one
+        client = mlflow.MlflowClient(uri)
+        if path is not None:
+            client.search_experiments(max_results=1)  # opens the file
+    except SQLAlchemyError as error:
+        raise LenetError(_unusable(uri, error)) from error
     except MlflowException as error:
         if urlsplit(uri).scheme in {"http", "https"}:
             raise
-        raise LenetError(f"{shown_uri(uri)}: MLflow cannot open this store: {str(error).splitlines()[0]}") from error
+        raise LenetError(_unusable(uri, error)) from error
+    return client
+
+
+def _unusable(uri: str, error: Exception) -> str:
+    remedy = "move the file away, `lenet sync` fills a new one from the run folders"
+    return f"{shown_uri(uri)}: MLflow cannot open this store ({str(error).splitlines()[0]}); {remedy}"
+
+
+def _make_database(path: Path) -> None:
+    """Make an SQLite store under another name first: a process that dies in the middle leaves a file nobody can use.
+
+    So do several that make it at once; the caller holds the lock.
+    """
+    import mlflow
+
+    for left in path.parent.glob(f".{path.name}.*{TEMPORARY_SUFFIX}*"):  # by one that was killed at it
+        left.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        mlflow.MlflowClient(f"{SQLITE}{temporary}").search_experiments(max_results=1)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("pragma journal_mode=wal")  # readers and a writer at once; a property of the file
 
 
 def experiment_id(client: MlflowClient, project: Project, uri: str, name: str) -> str:

@@ -94,9 +94,13 @@ class _Keeper(Callback):
             self.keep(module)
 
     def keep(self, module: LenetModule) -> None:
+        self.rescue(module)
+        self._on_epoch()
+
+    def rescue(self, module: LenetModule) -> None:
+        """Write the epochs that are done, due or not."""
         self.checkpoints.flush()
         write_json(self._history, {"epochs": module.history})
-        self._on_epoch()
 
 
 class _FollowerEpochs(Callback):
@@ -133,7 +137,7 @@ def _fit(
         trainer.fit(module, ckpt_path=resume, weights_only=True)
     except BaseException:
         if keeper:
-            checkpoints.flush()  # an epoch that was done but not due
+            keeper.rescue(module)
         raise
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():

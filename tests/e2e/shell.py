@@ -1,0 +1,78 @@
+"""What a user has: a fresh copy of the project, and a shell in its venv."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND_SECONDS = 240
+
+SMALL = ("trainer.epochs=2", "data.train_size=2000", "trainer.checkpoint_seconds=0")
+"""A training of a second or two that is real all the same."""
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs what a user types, in a project and with a home of its own."""
+
+    root: Path
+    home: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def variables(self) -> dict[str, str]:
+        bin_folder = str(Path(sys.executable).parent)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LENET_", "MLFLOW_", "DVC_"))}
+        own = {"LENET_HOME": str(self.home), "PATH": f"{bin_folder}{os.pathsep}{kept['PATH']}"}
+        own["PYTHONPATH"] = str(self.root / "src")  # the copy's code, not that of the checkout the venv installed
+        return kept | own | self.environment
+
+    def run(self, command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.root,
+            env=self.variables(),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def start(self, command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command.split(),
+            cwd=self.root,
+            env=self.variables(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run_folders(self) -> list[Path]:
+        return [path for path in (self.home / "runs").glob("*") if len(path.name) == 64]
+
+
+def copy_project(target: Path) -> Path:
+    """Copy what git has of the project, and what it would have, to a folder with a history of its own."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        source = ROOT / name
+        if source.is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name)
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "a copy"]):
+        subprocess.run(["git", *words], cwd=target, check=True, capture_output=True)
+    return target

@@ -1,0 +1,141 @@
+"""`dvc repro` and its relatives, as a user types them, in a copy of the project with small budgets."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import yaml
+from shell import Shell, copy_project
+
+NOTHING_TO_DO_SECONDS = 5.0
+"""Bound for a `dvc repro` with nothing to do on a busy machine; benchmarks/ measures it."""
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A copy of the project with two small variants, its pipeline run once, its home the project itself."""
+    root = copy_project(tmp_path_factory.mktemp("pipeline") / "lenet-lab")
+    params = root / "params.yaml"
+    text = params.read_text()
+    text = re.sub(r"variants:.*?(?=^seeds)", "variants: [lenet5, lenet5_relu]\n", text, flags=re.DOTALL | re.MULTILINE)
+    text = text.replace("seeds: [1, 2, 3]", "seeds: [1, 2]")
+    text = text.replace("overrides: []", "overrides: [trainer.epochs=1, data.train_size=3000]")
+    params.write_text(text)
+    shell = Shell(root, root)
+    first = shell.run("dvc repro")
+    assert "chosen on validation" in first.stderr
+    shell.run("git add -A && git -c user.name=test -c user.email=test@example.org commit -qm 'small'")
+    return shell
+
+
+def registry(root: Path) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(root / "mlflow.db")) as connection:
+        return connection.execute("select name, version from model_versions").fetchall()
+
+
+def test_everything_is_there(pipeline: Shell) -> None:
+    evaluation = json.loads((pipeline.root / "results/evaluation.json").read_text())
+    assert set(evaluation["variants"]) == {"lenet5", "lenet5_relu"}
+    means = {name: found["validation_error"]["mean"] for name, found in evaluation["variants"].items()}
+    assert evaluation["choice"]["variant"] == min(means, key=lambda name: means[name])
+    for found in evaluation["variants"].values():
+        assert found["test_error"]["n"] == 2
+        low, high = found["interval"]
+        assert low < found["test_error"]["mean"] < high
+    assert registry(pipeline.root) == [("lenet5", 1)]
+    page = (pipeline.root / "results/report.html").read_text()
+    assert not re.search(r"(src|href)=[\"']?https?:", page)
+    chosen = evaluation["variants"][evaluation["choice"]["variant"]]["test_error"]["mean"]
+    assert f"{chosen:.2f}" in page
+    assert f"{chosen:.2f}" in (pipeline.root / "results/report.md").read_text()
+
+
+def test_again_there_is_nothing_to_do(pipeline: Shell) -> None:
+    began = time.monotonic()
+    done = pipeline.run("dvc repro")
+    assert time.monotonic() - began < NOTHING_TO_DO_SECONDS
+    assert "Data and pipelines are up to date." in done.stdout
+    assert "up to date" in pipeline.run("dvc status").stdout
+
+
+def test_dvc_shows_what_there_is(pipeline: Shell) -> None:
+    assert "train@lenet5_relu" in pipeline.run("dvc dag").stdout
+    metrics = json.loads(pipeline.run("dvc metrics show --json").stdout)[""]["data"]
+    assert "results/evaluation.json" in metrics
+    assert metrics["results/train/lenet5.json"]["data"]["seeds"] == 2
+    pipeline.run("dvc plots show")
+    assert (pipeline.root / "dvc_plots/index.html").stat().st_size > 0
+    staged = pipeline.run("dvc stage list").stdout
+    assert "one run a seed" in staged
+
+
+def test_comment_in_conf_trains_nothing(pipeline: Shell) -> None:
+    path = pipeline.root / "conf/optimizer/adam.yaml"
+    before = path.read_text()
+    path.write_text(f"{before}# a comment\n")
+    try:
+        done = pipeline.run("dvc repro")
+        assert "Running stage 'compose'" in done.stdout
+        assert "Running stage 'train@" not in done.stdout
+    finally:
+        path.write_text(before)
+        pipeline.run("dvc repro")
+
+
+def test_one_variants_knob_trains_that_variant_alone_and_goes_back_from_the_cache(pipeline: Shell) -> None:
+    path = pipeline.root / "conf/experiment/lenet5_relu.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("learning_rate: 0.006", "learning_rate: 0.005"))
+    assert path.read_text() != before
+    try:
+        changed = pipeline.run("dvc params diff").stdout
+        done = pipeline.run("dvc repro train@lenet5_relu train@lenet5")
+        assert "Running stage 'train@lenet5_relu'" in done.stdout
+        assert "Running stage 'train@lenet5'" not in done.stdout
+        changed = pipeline.run("dvc params diff").stdout
+        assert re.search(r"build/conf/lenet5_relu\.yaml\s+optimizer\.learning_rate\s+0\.006\s+0\.005", changed)
+    finally:
+        path.write_text(before)
+        back = pipeline.run("dvc repro")
+    assert "Running stage 'train@" not in back.stdout
+    assert registry(pipeline.root) == [("lenet5", 1)]
+
+
+def test_experiment_in_a_temporary_folder_shares_runs_and_store(pipeline: Shell) -> None:
+    runs_before = set(pipeline.run_folders())
+    pipeline.run("dvc exp run --temp --name twice -S 'overrides=[trainer.epochs=2,data.train_size=3000]' train@lenet5")
+    shown = pipeline.run("dvc exp show --csv").stdout
+    assert "twice" in shown
+    assert len(set(pipeline.run_folders()) - runs_before) == 2
+    with closing(sqlite3.connect(pipeline.root / "mlflow.db")) as connection:
+        (count,) = connection.execute("select count(*) from runs where name like 'lenet5 seed=%'").fetchone()
+    assert count == 4
+    params = yaml.safe_load((pipeline.root / "params.yaml").read_text())
+    assert params["overrides"] == ["trainer.epochs=1", "data.train_size=3000"]
+
+
+def test_registering_twice_makes_one_version_and_a_lost_registry_is_filled_again(pipeline: Shell) -> None:
+    again = pipeline.run("lenet register")
+    assert "registered already" in again.stderr
+    assert registry(pipeline.root) == [("lenet5", 1)]
+
+
+def test_what_a_variant_names_must_be_there(pipeline: Shell) -> None:
+    path = pipeline.root / "params.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("lenet5_relu]", "lenet5_rlu]"))
+    try:
+        done = pipeline.run("lenet compose", check=False)
+    finally:
+        path.write_text(before)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: params.yaml: variants names lenet5_rlu:"
+        " must be one of lenet5, lenet5_batchnorm, lenet5_relu, lenet5_sigmoid\n"
+    )

@@ -1,0 +1,173 @@
+"""What a user sees: a sweep typed at a shell, its printed link opened in a browser."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import yaml
+
+from lenet.data.idx import to_idx
+from lenet.durable import sha256_bytes
+
+ROOT = Path(__file__).parents[2]
+CLASSES = 4
+FILES = {
+    "train_images": ("blobs-train-images", 240),
+    "train_labels": ("blobs-train-labels", 240),
+    "test_images": ("blobs-test-images", 40),
+    "test_labels": ("blobs-test-labels", 40),
+}
+WORDS = ["data=blobs", "model.activation=tanh,relu", "trainer.epochs=2"]
+
+
+def load_screenshots() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("screenshots", ROOT / "docs" / "screenshots.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+screenshots = load_screenshots()
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        screenshots.find_chromium() is None, reason="no Chromium: apt-get install chromium, or set LENET_CHROMIUM"
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    project: Path
+    said: str
+
+    @property
+    def link(self) -> str:
+        found = re.search(r"compare: (http://\S+)", self.said)
+        assert found, self.said
+        return found[1]
+
+    @property
+    def fingerprints(self) -> list[str]:
+        return sorted(path.name for path in (self.project / "runs").iterdir() if len(path.name) == 64)
+
+
+def write_blobs(project: Path) -> None:
+    """Write a data set of bright squares, one place a class, as IDX files in a folder that its config names."""
+    draw = np.random.default_rng(5)
+    contents = {}
+    for part in ("train", "test"):
+        count = FILES[f"{part}_labels"][1]
+        labels = draw.integers(0, CLASSES, count, dtype=np.uint8)
+        images = draw.integers(0, 60, (count, 28, 28), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            top, left = 4 + 12 * (label // 2), 4 + 12 * (label % 2)
+            image[top : top + 8, left : left + 8] += 180
+        contents |= {f"{part}_images": to_idx(images), f"{part}_labels": to_idx(labels)}
+    folder = project / "given"
+    folder.mkdir()
+    origin: dict[str, object] = {"sources": [{"name": "folder", "path": str(folder)}]}
+    for role, content in contents.items():
+        name = FILES[role][0]
+        (folder / name).write_bytes(content)
+        origin[role] = {"name": name, "sha256": sha256_bytes(content)}
+    body = {"name": "blobs", "classes": CLASSES, "train_size": None, "validation_size": 40, "origin": origin}
+    (project / "conf" / "data" / "blobs.yaml").write_text(yaml.safe_dump(body))
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    project = tmp_path_factory.mktemp("fresh") / "project"
+    project.mkdir()
+    shutil.copytree(ROOT / "conf", project / "conf")
+    for name in ("train.py", "params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, project / name)
+    write_blobs(project)
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"LENET_HOME", "MLFLOW_TRACKING_URI"}
+    }
+    done = subprocess.run(
+        [sys.executable, "train.py", "-m", *WORDS],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return Sweep(project, done.stdout)
+
+
+@pytest.fixture(scope="module")
+def address(sweep: Sweep) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("LENET_HOME", raising=False)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with screenshots.serving(sweep.project, screenshots.free_port()) as address:
+            yield address
+
+
+def listening(port: int) -> set[str]:
+    """Return the addresses on which somebody of this machine listens at `port`, as Linux writes them."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        if not Path(table).exists():
+            continue
+        for line in Path(table).read_text().splitlines()[1:]:
+            local, _, state = line.split()[1:4]
+            host, _, number = local.partition(":")
+            if state == "0A" and int(number, 16) == port:
+                found.add(host)
+    return found
+
+
+def test_the_printed_link_opens_the_runs_side_by_side(sweep: Sweep, address: str) -> None:
+    link = sweep.link.replace("http://127.0.0.1:5000", address)
+    with screenshots.browsing(2600) as page:
+        page.goto(link)
+        page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
+        page.get_by_text("model.activation").last.wait_for()
+        page.get_by_text("val/error").last.wait_for()
+        text = page.locator("body").inner_text()
+    assert "activation=tanh" in text
+    assert "activation=relu" in text
+    row = next(line for line in text.splitlines() if line.startswith("model.activation\t"))
+    assert set(row.split("\t")[1:]) == {"tanh", "relu"}
+    assert "val/error" in text
+
+
+def test_the_curves_lie_over_each_other_in_one_chart(sweep: Sweep, address: str) -> None:
+    with screenshots.browsing(1600) as page:
+        page.goto(screenshots.runs_address(address, "1", "", "CHART"))
+        chart = page.get_by_test_id("experiment-view-compare-runs-card").filter(has_text="val/error").first
+        chart.locator(".scatterlayer .trace").nth(1).wait_for(state="attached")
+        legend = chart.inner_text()
+        assert page.get_by_text("No charts").count() == 0
+    assert "activation=tanh" in legend
+    assert "activation=relu" in legend
+
+
+def test_only_this_machine_is_listened_to(sweep: Sweep, address: str) -> None:
+    assert listening(int(address.rsplit(":", 1)[1])) == {"0100007F"}
+
+
+def test_the_folders_are_the_runs_that_are_shown(sweep: Sweep, address: str) -> None:
+    assert len(sweep.fingerprints) == 2
+    with screenshots.browsing(1000) as page:
+        for fingerprint in sweep.fingerprints:
+            words = f"tags.`lenet.fingerprint` = '{fingerprint}'"
+            page.goto(screenshots.runs_address(address, "1", words, "TABLE"))
+            page.get_by_text("1 matching run").wait_for()
