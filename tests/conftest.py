@@ -52,7 +52,7 @@ TREE: dict[str, Any] = {
         "devices": 1,
         "accelerator": "cpu",
         "strategy": "auto",
-        "threads": 0,
+        "threads": 1,  # more would wait for each other where the machine is busy
         "checkpoint_seconds": 0.0,
         "progress": False,
     },

@@ -143,7 +143,9 @@ def test_experiments_are_named_as_hydra_wants_and_back() -> None:
     assert unanchored(anchored("experiment=a,b")) == "experiment=a,b"
 
 
-def test_composing_twice_with_other_working_folders(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_composing_twice_with_other_working_folders(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = compose(project, ["seed=3"])
     monkeypatch.chdir(tmp_path)
     assert compose(project, ["seed=3"]) == first

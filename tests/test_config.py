@@ -46,7 +46,7 @@ OTHER_VALUES: dict[str, Any] = {
     "trainer.devices": 2,
     "trainer.accelerator": "auto",
     "trainer.strategy": "ddp",
-    "trainer.threads": 1,
+    "trainer.threads": 2,
     "trainer.checkpoint_seconds": 9.0,
     "trainer.progress": True,
     "tracking.uri": "sqlite:///other.db",

@@ -6,7 +6,15 @@ import pytest
 import yaml
 
 from lenet.errors import ConfigError
-from lenet.pipeline import EvaluateParams, Params, RegisterParams, compose_variants, read_params, read_variant, write_variants
+from lenet.pipeline import (
+    EvaluateParams,
+    Params,
+    RegisterParams,
+    compose_variants,
+    read_params,
+    read_variant,
+    write_variants,
+)
 from lenet.project import Project
 
 PARAMS = {
@@ -126,7 +134,8 @@ def test_a_variant_that_is_not_composed_says_what_to_run(project: Project) -> No
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("a: [", "not readable as YAML"), ("just text", "must be a group"), ("", "must be a group")]
+    ("content", "message"),
+    [("a: [", "not readable as YAML"), ("just text", "must be a group"), ("", "must be a group")],
 )
 def test_a_variant_that_is_not_a_config(project: Project, content: str, message: str) -> None:
     path = project.root / "build" / "conf" / "lenet5.yaml"

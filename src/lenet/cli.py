@@ -97,9 +97,11 @@ def _ui(project: Project, arguments: Arguments) -> None:
 
 
 def _sync(project: Project, arguments: Arguments) -> None:
+    from lenet.registration import heal_registry
     from lenet.synchronize import synchronize
 
     synchronize(project, _tell)
+    heal_registry(project, _tell)
 
 
 def _replay(project: Project, arguments: Arguments) -> None:

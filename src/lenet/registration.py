@@ -9,9 +9,9 @@ from lenet.config import Config
 from lenet.durable import read_json, write_json
 from lenet.errors import LenetError
 from lenet.laboratory import Laboratory
-from lenet.pipeline import EVALUATION, REGISTRATION, Params, read_variant
+from lenet.pipeline import EVALUATION, REGISTRATION, Params, read_params, read_variant
 from lenet.project import Project
-from lenet.runs import Origin, RunFolder
+from lenet.runs import FINISHED, Origin, RunFolder
 from lenet.tracking.projection import Place
 
 
@@ -33,6 +33,26 @@ def register_choice(project: Project, params: Params, tell: Callable[[str], None
         raise LenetError("MLflow does not show the chosen run yet; start its server and run `dvc repro` again")
     body = _register(project, place, config, outcome.folder, params.register.model, evaluation, tell)
     write_json(project.root / REGISTRATION, body)
+
+
+def heal_registry(project: Project, tell: Callable[[str], None]) -> None:
+    """Register the chosen model again where the registry lost it; a stage restored from DVC's cache runs nothing.
+
+    Raises:
+        LenetError: MLflow cannot be reached.
+    """
+    path = project.root / REGISTRATION
+    if not path.is_file():
+        return
+    from lenet.tracking.store import holds_version, tracking_uri
+
+    known = read_json(path)
+    folder = RunFolder(project.runs / known["run"])
+    if folder.state() != FINISHED:
+        return
+    config = folder.config()
+    if holds_version(tracking_uri(project, config.tracking.uri), known["model"], known["weights_sha256"]) is False:
+        register_choice(project, read_params(project), tell)
 
 
 def _register(

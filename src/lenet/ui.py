@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from lenet.errors import LenetError
 from lenet.project import Project
+from lenet.registration import heal_registry
 from lenet.synchronize import synchronize
 from lenet.tracking.links import UI_HOST
 from lenet.tracking.store import ARTIFACTS, database_path, open_store, tracking_uri
@@ -29,6 +30,7 @@ def serve(project: Project, port: int, tell: Callable[[str], None]) -> None:
         raise LenetError(f"MLflow runs already at {uri}; open it there")
     _check_port(port)
     synchronize(project, tell)
+    heal_registry(project, tell)
     open_store(project, uri)
     path = database_path(uri)
     artifacts = (path.parent if path else project.home) / ARTIFACTS

@@ -109,21 +109,26 @@ def test_one_variants_knob_trains_that_variant_alone_and_goes_back_from_the_cach
 
 def test_experiment_in_a_temporary_folder_shares_runs_and_store(pipeline: Shell) -> None:
     runs_before = set(pipeline.run_folders())
-    pipeline.run("dvc exp run --temp --name twice -S 'overrides=[trainer.epochs=2,data.train_size=3000]' train@lenet5")
+    pipeline.run("dvc exp run --temp --name twice -S conf/optimizer/adam.yaml:beta1=0.8 train@lenet5")
     shown = pipeline.run("dvc exp show --csv").stdout
     assert "twice" in shown
     assert len(set(pipeline.run_folders()) - runs_before) == 2
     with closing(sqlite3.connect(pipeline.root / "mlflow.db")) as connection:
         (count,) = connection.execute("select count(*) from runs where name like 'lenet5 seed=%'").fetchone()
     assert count == 4
-    params = yaml.safe_load((pipeline.root / "params.yaml").read_text())
-    assert params["overrides"] == ["trainer.epochs=1", "data.train_size=3000"]
+    assert yaml.safe_load((pipeline.root / "conf/optimizer/adam.yaml").read_text())["beta1"] == 0.9
 
 
 def test_registering_twice_makes_one_version_and_a_lost_registry_is_filled_again(pipeline: Shell) -> None:
     again = pipeline.run("lenet register")
     assert "registered already" in again.stderr
     assert registry(pipeline.root) == [("lenet5", 1)]
+    runs = len(pipeline.run_folders())
+    for path in pipeline.root.glob("mlflow.db*"):
+        path.unlink()
+    assert f"{runs} brought up to date" in pipeline.run("lenet sync").stderr
+    assert registry(pipeline.root) == [("lenet5", 1)]
+    assert "0 brought up to date" in pipeline.run("lenet sync").stderr
 
 
 def test_what_a_variant_names_must_be_there(pipeline: Shell) -> None:

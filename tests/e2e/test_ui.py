@@ -155,7 +155,6 @@ def test_the_curves_lie_over_each_other_in_one_chart(sweep: Sweep, address: str)
         chart = page.get_by_test_id("experiment-view-compare-runs-card").filter(has_text="val/error").first
         chart.locator(".scatterlayer .trace").nth(1).wait_for(state="attached")
         legend = chart.inner_text()
-        assert page.get_by_text("No charts").count() == 0
     assert "activation=tanh" in legend
     assert "activation=relu" in legend
 

@@ -6,13 +6,13 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lenet.locks import locked
 from lenet.project import Project
 from lenet.runs import RunFolder
 from lenet.tracking.projection import Place
-from lenet.tracking.store import open_store
+from lenet.tracking.store import WEIGHTS_TAG, open_store
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-WEIGHTS_TAG = "lenet.weights_sha256"
 MODEL_FOLDER = "model"
 EXAMPLES = 2
 """Images of the input example: torch.export takes a batch of one for a constant."""
@@ -135,14 +134,3 @@ def signature(classes: int) -> ModelSignature:
         inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28))]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
     )
-
-
-def versions(project: Project, uri: str, model: str) -> list[dict[str, Any]]:
-    """Return the versions of a registered model, newest first, as plain records."""
-    client = open_store(project, uri)
-    found = client.search_model_versions(f"name = '{model}'")
-    records = [
-        {"version": int(one.version), "aliases": list(one.aliases), "run_id": one.run_id, "tags": dict(one.tags)}
-        for one in found
-    ]
-    return sorted(records, key=lambda record: -record["version"])

@@ -22,6 +22,8 @@ DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 SQLITE = "sqlite:///"
 BUSY_SECONDS = 1.0
+WEIGHTS_TAG = "lenet.weights_sha256"
+"""Tag of a registered version: what it is known by."""
 
 # Training must not wait minutes for a server that is away; a user's own setting stands.
 PATIENCE = {
@@ -131,13 +133,23 @@ def experiment_id(client: MlflowClient, project: Project, uri: str, name: str) -
 
 
 def holds_run(uri: str, run_id: str) -> bool | None:
-    """Say whether an SQLite store holds a run, without the seconds that importing mlflow takes; None: cannot say."""
+    """Say whether an SQLite store shows a run; None: cannot say."""
+    return _holds(uri, "select 1 from runs where run_uuid = ? and lifecycle_stage = 'active'", run_id)
+
+
+def holds_version(uri: str, model: str, weights_sha256: str) -> bool | None:
+    """Say whether an SQLite registry has these weights as a version of a model; None: cannot say."""
+    query = "select 1 from model_version_tags where name = ? and key = ? and value = ?"
+    return _holds(uri, query, model, WEIGHTS_TAG, weights_sha256)
+
+
+def _holds(uri: str, query: str, *values: str) -> bool | None:
+    """Ask an SQLite store without the seconds that importing mlflow takes; other stores cannot be asked so."""
     path = database_path(uri)
     if path is None or not path.is_file():
         return False if path is not None else None
-    query = "select 1 from runs where run_uuid = ? and lifecycle_stage = 'active'"
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as connection:
-            return connection.execute(query, (run_id,)).fetchone() is not None
+            return connection.execute(query, values).fetchone() is not None
     except sqlite3.Error:
         return None

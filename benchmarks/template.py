@@ -1,0 +1,147 @@
+"""The network of the default variant, trained the way the common Lightning templates do it.
+
+The other side of `throughput.py`, which runs it as `python benchmarks/template.py EPOCHS FOLDER`:
+Lightning's Trainer with a CSV logger, a rich progress bar, a model summary and ModelCheckpoint; a LightningModule that
+updates torchmetrics and calls `self.log` each step; a DataLoader over a Dataset whose transforms work on one image at a
+time, shuffled, without workers (on few cores workers are slower at this batch size). Network, data, split, batch size,
+optimizer, schedule, label smoothing, distortion and seed are those of `python train.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning.callbacks import ModelCheckpoint, RichModelSummary, RichProgressBar
+from pytorch_lightning.loggers import CSVLogger
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from torchmetrics import MaxMetric, MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from lenet.composition import compose
+from lenet.config import Config
+from lenet.data.prepared import load_training, read_card
+from lenet.data.split import split
+from lenet.network.lenet5 import build_network
+from lenet.project import Project, find_project
+from lenet.training.optimizers import build_optimizer, learning_rate_factor
+
+BYTE_SCALE = 255.0
+PAD = 2
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Digits(Dataset[tuple[Tensor, int]]):
+    """Digits, made into tensors one at a time: scaled, padded to 32×32, shifted where they train, normalised."""
+
+    def __init__(self, images: NDArray[Any], labels: NDArray[Any], mean: float, deviation: float, shift: int) -> None:
+        self.images, self.labels = images, labels
+        self.mean, self.deviation, self.shift = mean, deviation, shift
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return an image [1, 32, 32] and its class."""
+        image = torch.from_numpy(self.images[index]).unsqueeze(0).float().div(BYTE_SCALE)
+        image = functional.pad(image, (PAD + self.shift,) * 4)
+        if self.shift:  # the random crop of the image libraries
+            top, left = torch.randint(0, 2 * self.shift + 1, (2,)).tolist()
+            image = image[:, top : top + 32, left : left + 32]
+        return image.sub(self.mean).div(self.deviation), int(self.labels[index])
+
+
+class TemplateModule(lightning.LightningModule):
+    """A LightningModule as the templates write it."""
+
+    def __init__(self, config: Config, steps_an_epoch: int) -> None:
+        super().__init__()
+        self.config, self.steps_an_epoch = config, steps_an_epoch
+        self.net = build_network(config.model, config.data.classes)
+        classes = config.data.classes
+        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        self.train_acc = MulticlassAccuracy(classes, average="micro")
+        self.val_acc = MulticlassAccuracy(classes, average="micro")
+        self.val_acc_best = MaxMetric()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Take one batch."""
+        images, labels = batch
+        logits = self.net(images)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self.config.optimizer.label_smoothing)
+        self.train_loss(loss)
+        self.train_acc(logits, labels)
+        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
+        self.log("train/acc", self.train_acc, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Measure one batch."""
+        images, labels = batch
+        logits = self.net(images)
+        self.val_loss(functional.cross_entropy(logits, labels))
+        self.val_acc(logits, labels)
+        self.log("val/loss", self.val_loss, on_step=False, on_epoch=True, prog_bar=True)
+        self.log("val/acc", self.val_acc, on_step=False, on_epoch=True, prog_bar=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Keep the best accuracy."""
+        self.val_acc_best(self.val_acc.compute())
+        self.log("val/acc_best", self.val_acc_best.compute(), prog_bar=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return the config's optimizer and its schedule, by the step."""
+        settings, steps = self.config.optimizer, self.config.trainer.epochs * self.steps_an_epoch
+        optimizer = build_optimizer(settings, self.net.parameters(), on_gpu=False)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate_factor(settings.schedule, step, steps, self.steps_an_epoch)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def loaders(project: Project, config: Config) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Return the training and the validation images in batches of the config's size."""
+    prepared = project.prepared(config.data.name)
+    arrays, card = load_training(prepared), read_card(prepared)
+    train, held_out = split(arrays.order, config.data.train_size, config.data.validation_size)
+    scale = (card["mean"], card["deviation"])
+    seen = Digits(arrays.images[train], arrays.labels[train], *scale, shift=config.distortion.shift)
+    unseen = Digits(arrays.images[held_out], arrays.labels[held_out], *scale, shift=0)
+    size = config.trainer.batch_size
+    return (
+        DataLoader(seen, batch_size=size, shuffle=True, num_workers=0),
+        DataLoader(unseen, batch_size=size, num_workers=0),
+    )
+
+
+def main(epochs: int, folder: Path) -> None:
+    """Train so many epochs, and print the last validation error in percent."""
+    project = find_project(ROOT)
+    config = compose(project, [f"trainer.epochs={epochs}"])
+    lightning.seed_everything(config.seed)
+    seen, unseen = loaders(project, config)
+    trainer = lightning.Trainer(
+        default_root_dir=folder,
+        max_epochs=epochs,
+        logger=CSVLogger(folder),
+        callbacks=[
+            ModelCheckpoint(folder / "checkpoints", monitor="val/acc", mode="max", save_last=True),
+            RichModelSummary(max_depth=-1),
+            RichProgressBar(),
+        ],
+        accelerator=config.trainer.accelerator,
+        devices=1,
+    )
+    trainer.fit(TemplateModule(config, len(seen)), seen, unseen)
+    error = 100 * (1 - float(trainer.callback_metrics["val/acc"]))
+    (folder / "val_error").write_text(f"{error:.4f}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,288 @@
+"""The pictures of the documentation, taken from the MLflow UI as `lenet ui` serves it: docs/compare.png, docs/runs.png.
+
+    make screenshots        # or: .venv/bin/python docs/screenshots.py
+
+Shows the pipeline's runs (`dvc repro` first). `--filter` shows others, in MLflow's own words:
+
+    python docs/screenshots.py --filter "params.seed = '1'"
+
+Needs a Chromium: LENET_CHROMIUM, or one on the PATH. A test uses `serving` and `browsing` as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+from urllib.request import ProxyHandler, build_opener
+
+from lenet.errors import LenetError
+from lenet.exits import guarded
+from lenet.project import Project, find_project
+from lenet.runs import FINISHED, RunFolder, all_runs
+from lenet.schema import flatten
+from lenet.stages import PIPELINE
+from lenet.tracking.links import UI_HOST, WORKFLOW
+from lenet.tracking.projection import Place, recorded_place
+from lenet.tracking.store import tracking_uri
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+CHROMIUM_VARIABLE = "LENET_CHROMIUM"
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_WORDS = (
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+WIDTH = 1400
+SERVER_SECONDS = 90.0
+PAGE_SECONDS = 60.0
+SETTLE_MILLISECONDS = 1500
+"""Charts glide into place."""
+
+ROW_PIXELS = 33
+TABLE_PIXELS = 330
+"""What the page of runs takes above and below its table."""
+
+CURVES_PIXELS, DIFFERENCE_PIXELS = 730, 150
+"""What the page of charts takes above and below what differs, and the head of that."""
+
+MAX_BYTES = 400_000
+DOCS = Path(__file__).resolve().parent
+
+
+def find_chromium() -> str | None:
+    """Return a Chromium to drive, LENET_CHROMIUM's first; None where there is none."""
+    named = os.environ.get(CHROMIUM_VARIABLE)
+    return shutil.which(named) if named else next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+
+
+def need_chromium() -> str:
+    """Return a Chromium.
+
+    Raises:
+        LenetError: there is none.
+    """
+    found = find_chromium()
+    if found is None:
+        raise LenetError(f"no Chromium here: install one (Debian: apt-get install chromium) or set {CHROMIUM_VARIABLE}")
+    return found
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind((UI_HOST, 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def serving(root: Path, port: int) -> Iterator[str]:
+    """Run `lenet ui` for the project in `root` and give its address once it answers; its process ends with the block.
+
+    Raises:
+        LenetError: it ended, or does not answer in time.
+    """
+    address = f"http://{UI_HOST}:{port}"
+    command = [sys.executable, "-m", "lenet", "ui", "--port", str(port)]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            said = [process.stderr.readline() for _ in range(2)]  # what was synchronised, and the address
+            _wait_until_healthy(address, process, said)
+            yield address
+        finally:
+            process.terminate()
+            process.stderr.close()
+
+
+def _wait_until_healthy(address: str, process: subprocess.Popen[str], said: Sequence[str]) -> None:
+    opener, end = build_opener(ProxyHandler({})), time.monotonic() + SERVER_SECONDS
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise LenetError(f"`lenet ui` ended: {' '.join(line.strip() for line in said)}")
+        try:
+            with opener.open(f"{address}/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise LenetError(f"`lenet ui` does not answer at {address} within {SERVER_SECONDS:.0f} s")
+
+
+@contextmanager
+def browsing(height: int, storage: dict[str, str] | None = None) -> Iterator[Page]:
+    """Give a page of a headless Chromium that reaches this machine and nothing else; MLflow's assistant stays closed.
+
+    Args:
+        height: of the window in pixels.
+        storage: what the page finds in its local storage.
+
+    Raises:
+        LenetError: there is no Chromium.
+    """
+    chromium = need_chromium()
+    from playwright.sync_api import sync_playwright
+
+    words = [*CHROMIUM_WORDS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    stored = {"mlflow.assistant.panelOpen_v1": "false", "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true"}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=words)
+        page = browser.new_page(viewport={"width": WIDTH, "height": height})
+        page.set_default_timeout(PAGE_SECONDS * 1000)
+        page.route(lambda url: f"//{UI_HOST}:" not in url, lambda route: route.abort())
+        pairs = json.dumps(stored | (storage or {}))
+        page.add_init_script(f"for (const [key, value] of Object.entries({pairs})) localStorage.setItem(key, value)")
+        try:
+            yield page
+        finally:
+            browser.close()
+
+
+def shown_runs(project: Project, sweep: str) -> list[tuple[RunFolder, Place]]:
+    """Return the finished runs that a sweep or the pipeline asked for, with where MLflow shows them.
+
+    Raises:
+        LenetError: there is none.
+    """
+    found = []
+    for folder in all_runs(project):
+        identity = folder.identity()
+        if folder.state() == FINISHED and sweep in identity["sweeps"]:
+            place = recorded_place(folder, tracking_uri(project, identity["config"]["tracking"]["uri"]))[0]
+            if place is not None:
+                found.append((folder, place))
+    if not found:
+        raise LenetError(f"no finished run of the sweep {sweep!r}; `dvc repro` makes those of the pipeline")
+    return found
+
+
+def differing_knobs(folders: Sequence[RunFolder]) -> list[str]:
+    """Return the dotted names of the knobs that are not the same in all runs, the seed left out."""
+    knobs = [dict(flatten(folder.identity()["config"])) for folder in folders]
+    names = dict.fromkeys(name for one in knobs for name in one)
+    return [name for name in names if name != "seed" and len({str(one.get(name)) for one in knobs}) > 1]
+
+
+def view_state(metrics: Sequence[str], columns: Sequence[str], difference_height: int) -> dict[str, Any]:
+    """Return how a person would arrange MLflow's page of runs: these curves, what differs, and these columns."""
+    curves = [
+        {"uuid": f"curve-{number}", "type": "LINE", "metricKey": metric, "displayName": metric, **LINE}
+        for number, metric in enumerate(metrics)
+    ]
+    difference = {"uuid": "difference", "type": "DIFFERENCE", "chartName": "what differs", **DIFFERENCE}
+    sections = [("curves", "By epoch", 2, 330), ("knobs", "What differs", 1, difference_height)]
+    return {
+        "compareRunCharts": [*curves, difference],
+        "compareRunSections": [
+            {"uuid": uuid, "name": name, "columns": count, "cardHeight": height, **SECTION}
+            for uuid, name, count, height in sections
+        ],
+        "selectedColumns": list(columns),
+        "runsHiddenMode": "SHOW_ALL",
+        "hideEmptyCharts": False,
+        "isAccordionReordered": True,  # sections that MLflow adds come after these
+        "groupBy": None,
+    }
+
+
+SHOWN = {"runsCountToCompare": 20, "deleted": False, "isGenerated": False}
+SECTION = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
+LINE = SHOWN | {
+    "metricSectionId": "curves",
+    "lineSmoothness": 0,
+    "scaleType": "log",
+    "xAxisScaleType": "linear",
+    "xAxisKey": "step",
+    "yAxisKey": "metric",
+    "selectedXAxisMetricKey": "",
+    "yAxisExpressions": [],
+    "ignoreOutliers": False,
+    "range": {},
+    "useGlobalXaxisKey": True,
+    "useGlobalLineSmoothing": True,
+}
+DIFFERENCE = SHOWN | {
+    "metricSectionId": "knobs",
+    "compareGroups": ["Parameters"],
+    "showChangeFromBaseline": False,
+    "showDifferencesOnly": True,
+    "baselineColumnUuid": "",
+}
+
+
+def runs_address(address: str, experiment: str, words: str, mode: str) -> str:
+    """Return the address of an experiment's runs that fit a filter, in MLflow's mode TABLE or CHART."""
+    query = urlencode({"searchFilter": words, "compareRunsMode": mode, "orderByAsc": "true"}, quote_via=quote)
+    return f"{address}/#/experiments/{experiment}/runs?{query}&{WORKFLOW}"
+
+
+def take(project: Project, sweep: str, words: str | None, folder: Path) -> None:
+    """Write both pictures into `folder`."""
+    need_chromium()  # before a server is started
+    runs = shown_runs(project, sweep)
+    experiment = runs[0][1].experiment_id
+    seeds = sorted({int(run.identity()["config"]["seed"]) for run, _ in runs})
+    one_a_variant = [f"tags.`lenet.sweep` LIKE '%{sweep}%' AND params.seed = '{seed}'" for seed in seeds]
+    every = words or f"tags.`lenet.sweep` LIKE '%{sweep}%'"
+    differing = differing_knobs([run for run, _ in runs])
+    knobs = [f"params.`{name}`" for name in differing if name != "name"]
+    measures = [f"metrics.`{name}`" for name in ("val/error", "test/error")]
+    key = f'MLflowLocalStorage-1.1-ExperimentPage-["{experiment}"]-ReactComponentState'
+    difference_height = DIFFERENCE_PIXELS + ROW_PIXELS * len(differing)
+    state = json.dumps(view_state(["val/error", "val/loss"], [*knobs, *measures], difference_height))
+    with serving(project.root, free_port()) as address:
+        with browsing(CURVES_PIXELS + difference_height, {key: state}) as page:
+            for number, chosen in enumerate([words] if words else one_a_variant):
+                page.goto(runs_address(address, experiment, chosen, "CHART"))
+                page.reload()  # an address that differs in what stands after its # loads nothing
+                page.locator(".js-plotly-plot .scatterlayer .trace").first.wait_for()
+                page.get_by_text("Show differences only").wait_for()
+                if number == 0:
+                    page.get_by_label("Toggle sidebar").click()
+                colours = page.get_by_test_id("experiment-view-table-run-color").all_inner_texts()
+                if len(set(colours)) == len(colours):  # MLflow draws them from the runs' ids
+                    break
+            _write(page, folder / "compare.png")
+        with browsing(TABLE_PIXELS + ROW_PIXELS * len(runs), {key: state}) as page:
+            page.goto(runs_address(address, experiment, every, "TABLE"))
+            page.locator(".ag-row").first.wait_for()
+            page.get_by_label("Toggle sidebar").click()
+            _write(page, folder / "runs.png")
+
+
+def _write(page: Page, path: Path) -> None:
+    page.add_style_tag(content="[data-assistant-ui] {display: none}")  # floats over the charts
+    page.wait_for_timeout(SETTLE_MILLISECONDS)
+    page.screenshot(path=path)
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise LenetError(f"{path}: has {size:,} bytes, more than {MAX_BYTES:,}; a README should load fast")
+    print(f"wrote {path} ({size / 1000:.0f} kB)")
+
+
+def main() -> None:
+    """Take the pictures of the runs that the command line names."""
+    parser = argparse.ArgumentParser(description="Take the documentation's pictures from the MLflow UI.")
+    parser.add_argument("--sweep", default=PIPELINE, help="whose runs; default: %(default)s")
+    parser.add_argument("--filter", dest="words", help="a filter of MLflow's instead")
+    parser.add_argument("--to", type=Path, default=DOCS, help="folder; default: %(default)s")
+    arguments = parser.parse_args()
+    guarded(lambda: take(find_project(DOCS), arguments.sweep, arguments.words, arguments.to))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from lenet.config import Config
+from lenet.data.prepared import load_test, read_card
+from lenet.durable import read_json, sha256_file, write_json
+from lenet.errors import DamagedError, LenetError
+from lenet.evaluation.measures import exact_interval, negative_log_likelihood
+from lenet.evaluation.stage import Trained, evaluate, read_trained
+from lenet.network.field import DigitReader, Field
+from lenet.network.lenet5 import build_network
+from lenet.project import Project
+from lenet.runs import RunFolder
+
+ERRORS = {"first": {1: 3.0, 2: 2.0}, "second": {1: 2.5, 2: 2.25}}
+CONFIDENCE = 0.9
+
+
+class Stage:
+    """What training left for the evaluation: two variants with two seeds of networks that were never trained."""
+
+    def __init__(self, project: Project, make_config: Callable[..., Config]) -> None:
+        self.project = project
+        self.built = project.root / "build" / "train"
+        self.predictions = project.root / "build" / "predictions"
+        self.plots = project.root / "results" / "plots"
+        for number, (variant, errors) in enumerate(ERRORS.items()):
+            entries = []
+            for seed, error in errors.items():
+                config = make_config(name=variant, seed=seed)
+                path = self.built / variant / f"seed-{seed}" / "weights.safetensors"
+                path.parent.mkdir(parents=True)
+                torch.manual_seed(10 * number + seed)
+                save_file(DigitReader(Field(0.4, 0.3), build_network(config.model, 10)).state_dict(), path)
+                entry: dict[str, Any] = {"seed": seed, "fingerprint": f"{number}{seed}" * 32, "config": config.tree()}
+                entries.append(entry | {"weights_sha256": sha256_file(path), "measures": {"val/error": error}})
+            write_json(self.built / variant / "runs.json", {"variant": variant, "runs": entries})
+        self.trained: Trained = read_trained(self.built, tuple(ERRORS))
+
+    def __call__(self) -> dict[str, Any]:
+        return evaluate(self.project, "tiny", self.trained, self.built, self.predictions, self.plots, CONFIDENCE)
+
+
+@pytest.fixture
+def stage(project: Project, make_config: Callable[..., Config]) -> Stage:
+    return Stage(project, make_config)
+
+
+def test_every_network_reads_the_test_set_and_the_choice_is_made_on_validation(stage: Stage) -> None:
+    body = stage()
+    images, labels = load_test(stage.project.prepared("tiny"))
+    assert body["choice"]["variant"] == "second"  # 2.375 on validation, against 2.5
+    assert body["choice"]["seed"] == 2
+    assert (body["data"], body["images"], body["confidence"]) == ("tiny", len(images), CONFIDENCE)
+    assert body["test_digest"] == read_card(stage.project.prepared("tiny"))["test_digest"]
+    for variant, errors in ERRORS.items():
+        found = body["variants"][variant]
+        assert [row["seed"] for row in found["runs"]] == list(errors)
+        shown = []
+        for row in found["runs"]:
+            logits = np.load(stage.predictions / variant / f"seed-{row['seed']}.npy")
+            wrong = int((logits.argmax(axis=1) != labels).sum())
+            shown.append(100 * wrong / len(labels))
+            assert (row["misread"], row["error"]) == (wrong, pytest.approx(shown[-1]))
+            assert row["interval"] == pytest.approx(exact_interval(wrong, len(labels), CONFIDENCE), abs=1e-4)
+            assert row["loss"] == pytest.approx(negative_log_likelihood(logits, labels), abs=1e-6)
+        assert found["test_error"]["mean"] == pytest.approx(np.mean(shown))
+        assert found["test_error"]["deviation"] == pytest.approx(np.std(shown, ddof=1))
+        assert found["test_error"]["n"] == 2
+        assert found["validation_error"]["mean"] == pytest.approx(np.mean(list(errors.values())))
+        low, high = found["interval"]
+        assert low < found["test_error"]["mean"] < high
+    for name in ("test_errors.png", "confusion_matrix.png", "misread_digits.png"):
+        assert (stage.plots / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_twice_gives_the_same(stage: Stage) -> None:
+    first = stage()
+    written = {path: path.read_bytes() for path in stage.predictions.rglob("*.npy")}
+    (stage.predictions / "old").mkdir()
+    assert stage() == first
+    assert {path: path.read_bytes() for path in stage.predictions.rglob("*.npy")} == written
+    assert len(written) == 4
+    assert not (stage.predictions / "old").exists()
+
+
+def test_the_answer_is_kept_in_the_run_folders_that_are_here(stage: Stage) -> None:
+    folder = RunFolder(stage.project.runs / ("01" * 32))
+    write_json(folder.path / "status.json", {"state": "FINISHED", "message": "", "attempts": [], "files": {}})
+    row = stage()["variants"]["first"]["runs"][0]
+    path = folder.path / "evaluation.json"
+    kept = read_json(path)
+    assert kept["measures"] == {"test/error": row["error"], "test/loss": row["loss"]}
+    assert kept["interval"] == row["interval"]
+    assert [one.name for one in stage.project.runs.iterdir()] == [folder.fingerprint]
+    stage()
+    assert read_json(path) == kept  # the same answer is not a new one
+    path.write_text("{")
+    stage()
+    assert read_json(path)["measures"] == kept["measures"]
+
+
+def test_damaged_weights_are_not_evaluated(stage: Stage) -> None:
+    path = stage.built / "second" / "seed-2" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(
+        DamagedError, match=r"second/seed-2/weights\.safetensors: sha256 is .*`dvc repro` makes it anew"
+    ):
+        stage()
+
+
+def test_the_test_set_is_not_read_before_the_choice(stage: Stage) -> None:
+    (stage.project.prepared("tiny") / "test" / "images.npy").unlink()
+    stage.trained["first"][0]["measures"].clear()
+    stage.trained["first"][1]["measures"].clear()
+    with pytest.raises(LenetError, match="first: has no validation error to choose by"):
+        stage()
+
+
+def test_a_damaged_test_set_is_not_read(stage: Stage) -> None:
+    path = stage.project.prepared("tiny") / "test" / "labels.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedError, match=r"test/labels\.npy: sha256 is"):
+        stage()
+
+
+def test_a_variant_that_was_not_trained_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(DamagedError, match=r"first/runs\.json: is missing; `dvc repro train@first` makes it$"):
+        read_trained(tmp_path, ("first",))

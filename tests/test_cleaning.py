@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from lenet.cleaning import clean, find_waste
+from lenet.config import Config
+from lenet.durable import write_json
+from lenet.locks import locked
+from lenet.project import Project
+from lenet.runs import RunFolder, all_runs
+
+MakeRun = Callable[[str], RunFolder]
+NEVER_A_PROCESS = str(2**22 + 1)
+"""Larger than any process id of Linux."""
+
+
+@pytest.fixture
+def make_run(project: Project, make_config: Callable[..., Config]) -> MakeRun:
+    """Write a run folder of some state with checkpoints, weights and a half-written file."""
+    count = 0
+
+    def make(state: str) -> RunFolder:
+        nonlocal count
+        count += 1
+        folder = RunFolder(project.runs / f"{count:x}{'0' * 63}")
+        write_json(folder.path / "run.json", {"name": f"run {count}", "config": make_config().tree(), "sweeps": []})
+        write_json(folder.path / "status.json", {"state": state, "message": "", "attempts": [], "files": {}})
+        (folder.path / "config.yaml").write_text("")
+        os.utime(folder.path / "config.yaml", (count, count))
+        (folder.path / "checkpoints").mkdir()
+        (folder.path / "checkpoints" / "epoch-00001-0123456789abcdef.ckpt").write_bytes(b"x" * 1000)
+        (folder.path / "checkpoints" / ".x.ckpt.12.partial").write_bytes(b"x" * 10)
+        (folder.path / "weights.safetensors").write_bytes(b"w")
+        return folder
+
+    return make
+
+
+def test_what_can_go_and_what_stays(project: Project, make_run: MakeRun) -> None:
+    finished, failed, killed, damaged = (make_run(state) for state in ("FINISHED", "FAILED", "RUNNING", "FINISHED"))
+    (damaged.path / "status.json").write_text("{")
+    found = {waste.path: waste.reason for waste in find_waste(project)}
+    assert found == {
+        finished.path / "checkpoints" / ".x.ckpt.12.partial": "partial file",
+        finished.path / "checkpoints": "checkpoints of finished run 100000000000 run 1",
+        failed.path: "failed run 200000000000 run 2",
+        killed.path / "checkpoints" / ".x.ckpt.12.partial": "partial file",
+        damaged.path: "damaged run 400000000000 run 4",
+    }
+    also = {waste.path: waste.reason for waste in find_waste(project, also_killed=True)}
+    assert also[killed.path] == "killed run 300000000000 run 3"
+    assert finished.path not in also
+
+
+@pytest.mark.parametrize("state", ["FINISHED", "FAILED", "RUNNING"])
+def test_a_run_at_work_is_left_alone(project: Project, make_run: MakeRun, state: str) -> None:
+    folder = make_run(state)
+    with locked(folder.lock):
+        assert find_waste(project, also_killed=True) == []
+    assert find_waste(project, also_killed=True) != []
+
+
+def test_sizes_are_those_of_all_files_within(project: Project, make_run: MakeRun) -> None:
+    make_run("FINISHED")
+    assert {waste.path.name: waste.size for waste in find_waste(project)} == {
+        ".x.ckpt.12.partial": 10,
+        "checkpoints": 1010,
+    }
+
+
+def test_ended_sweeps_go_and_others_stay(project: Project) -> None:
+    for name in (NEVER_A_PROCESS, str(os.getpid())):
+        (project.runs / ".sweeps" / name).mkdir(parents=True)
+    (waste,) = find_waste(project)
+    assert (waste.path.name, waste.reason) == (NEVER_A_PROCESS, "ended sweep")
+
+
+def test_it_is_said_first_and_done_when_told_so(
+    project: Project, make_run: MakeRun, said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished, failed = make_run("FINISHED"), make_run("FAILED")
+    clean(project, also_killed=False, is_sure=False, tell=said.append)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[2] == f"     0.0 MiB  {failed.path}  (failed run 200000000000 run 2)"
+    assert all_runs(project) == [finished, failed]
+    clean(project, also_killed=False, is_sure=True, tell=said.append)
+    assert all_runs(project) == [finished]
+    assert (finished.path / "weights.safetensors").read_bytes() == b"w"
+    assert not (finished.path / "checkpoints").exists()
+    clean(project, also_killed=False, is_sure=True, tell=said.append)
+    assert said == ["nothing is deleted yet: `lenet clean --yes` deletes it", "deleted 3", "nothing to clean"]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="cleaning.py find_waste: state() looks at status.json alone, `lenet runs` at all"
+)
+@pytest.mark.parametrize("name", ["run.json", "history.json"])
+def test_what_is_listed_as_damaged_can_go(project: Project, make_run: MakeRun, name: str) -> None:
+    folder = make_run("FINISHED")
+    (folder.path / name).write_text("{")
+    assert folder.path in {waste.path for waste in find_waste(project)}

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lenet.errors import ConfigError, DamagedError, LenetError, RunFailedError, Stopped
+from lenet.exits import guarded
+
+TALK = """
+from lenet.exits import guarded
+def talk():
+    for number in range(100000):
+        print("line", number, flush=True)
+guarded(talk)
+"""
+
+
+def leave(error: BaseException) -> int | str | None:
+    def action() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        guarded(action)
+    return caught.value.code
+
+
+def test_the_answer_comes_back() -> None:
+    assert guarded(lambda: 3.5) == 3.5
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (LenetError("x is wrong; do y"), 1),
+        (DamagedError("x is wrong; do y"), 1),
+        (RunFailedError("x is wrong; do y"), 1),
+        (ConfigError("x is wrong; do y"), 2),
+        (PermissionError(13, "x is wrong; do y"), 1),
+    ],
+)
+def test_what_a_user_can_act_on_is_one_line(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LENET_TRACEBACK", raising=False)
+    assert leave(error) == code
+    out, told = capsys.readouterr()
+    assert out == ""
+    assert told == f"error: {error}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(Stopped(signal.SIGTERM), 143), (Stopped(signal.SIGINT), 130), (KeyboardInterrupt(), 130)]
+)
+def test_signals_have_the_exit_codes_of_shells(
+    error: BaseException, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave(error) == code
+    assert capsys.readouterr().err.startswith("stopped")
+
+
+def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def action() -> None:
+        raise LenetError("oh")
+
+    monkeypatch.setenv("LENET_TRACEBACK", "1")
+    with pytest.raises(LenetError, match="oh"):
+        guarded(action)
+
+
+def test_our_own_mistakes_are_not_hidden() -> None:
+    def action() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        guarded(action)
+
+
+def test_a_reader_that_has_seen_enough() -> None:
+    process = subprocess.Popen([sys.executable, "-c", TALK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "line 0\n"
+    process.stdout.close()
+    assert process.wait(20) == 128 + signal.SIGPIPE
+    assert process.stderr.read() == ""
+    process.stderr.close()

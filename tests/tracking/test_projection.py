@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lenet.config import Config
+from lenet.data.prepared import training_digest
+from lenet.durable import write_json
+from lenet.errors import LenetError, Stopped
+from lenet.project import Project
+from lenet.runs import Origin, RunFolder, ask, locate
+from lenet.schema import flatten
+from lenet.synchronize import outdated, synchronize
+from lenet.tracking.projection import (
+    METRICS_A_BATCH,
+    Projection,
+    is_up_to_date,
+    recorded_place,
+    token,
+)
+from lenet.tracking.store import open_store, tracking_uri
+
+MakeConfig = Callable[..., Config]
+ORIGIN = Origin("tiny seed=1", "a sweep", ("seed=1",))
+MEASURES = {"train/loss", "train/error", "val/loss", "val/error", "learning_rate", "seconds", "images_per_second"}
+
+
+class Shop:
+    """A project, its store, and what one does with both."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.uri = tracking_uri(project)
+        self.digest = training_digest(project.prepared("tiny"))
+
+    def projection(self) -> Projection:
+        return Projection(self.project, self.uri, "lenet5")
+
+    def train(self, config: Config, on_change: Callable[[RunFolder], Any] = lambda folder: None) -> RunFolder:
+        return ask(self.project, config, self.digest, ORIGIN, on_change, print).folder
+
+    def client(self) -> Any:
+        return open_store(self.project, self.uri)
+
+    def runs(self, deleted: bool = False) -> list[Any]:
+        from mlflow.entities import ViewType
+
+        client = self.client()
+        view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
+        return list(client.search_runs([client.get_experiment_by_name("lenet5").experiment_id], run_view_type=view))
+
+    def points(self, run: str) -> Counter[tuple[str, int]]:
+        """How often each metric was logged at each step."""
+        client = self.client()
+        names = client.get_run(run).data.metrics
+        return Counter((name, point.step) for name in names for point in client.get_metric_history(run, name))
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database as MLflow makes it, to copy: making one takes seconds."""
+    home = tmp_path_factory.mktemp("store")
+    project = Project(home, home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        open_store(project, f"sqlite:///{home}/mlflow.db")
+    return home / "mlflow.db"
+
+
+@pytest.fixture
+def shop(project: Project, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with sqlite3.connect(empty_database) as source, sqlite3.connect(project.home / "mlflow.db") as copy:
+        source.backup(copy)
+    return Shop(project)
+
+
+@pytest.fixture
+def config(make_config: MakeConfig) -> Config:
+    return make_config()
+
+
+def every_point(epochs: int) -> Counter[tuple[str, int]]:
+    return Counter((name, step) for name in MEASURES for step in range(1, epochs + 1))
+
+
+def test_a_run_is_shown_whole(shop: Shop, config: Config) -> None:
+    folder = shop.train(config)
+    plots = folder.path / "plots"
+    plots.mkdir()
+    (plots / "learning_curves.png").write_bytes(b"a picture")
+    place = shop.projection().send(folder)
+    (run,) = shop.runs()
+    assert (place.uri, place.run_id, place.experiment_id) == (shop.uri, run.info.run_id, run.info.experiment_id)
+    assert (run.info.run_name, run.info.status) == ("tiny seed=1", "FINISHED")
+    assert run.data.params == {name: str(value) for name, value in flatten(config.tree())}
+    assert shop.points(place.run_id) == every_point(2)
+    history = folder.history()
+    assert run.data.metrics == {name: history[-1][name] for name in MEASURES}
+    for name in MEASURES:
+        points = sorted(shop.client().get_metric_history(place.run_id, name), key=lambda point: point.step)
+        assert [point.value for point in points] == [row[name] for row in history]
+        assert points[0].timestamp < points[1].timestamp
+    (attempt,) = folder.status()["attempts"]
+    assert run.info.start_time == int(attempt["started"] * 1000)
+    assert run.info.end_time == int(attempt["ended"] * 1000)
+
+
+def test_tags_data_set_and_artifacts(shop: Shop, config: Config) -> None:
+    folder = shop.train(config)
+    (folder.path / "plots").mkdir()
+    (folder.path / "plots" / "learning_curves.png").write_bytes(b"a picture")
+    place = shop.projection().send(folder)
+    run = shop.client().get_run(place.run_id)
+    identity = folder.identity()
+    expected = {
+        "lenet.fingerprint": folder.fingerprint,
+        "lenet.variant": "tiny_variant",
+        "lenet.seed": "1",
+        "lenet.data_digest": shop.digest,
+        "lenet.code_digest": identity["code_digest"],
+        "lenet.sweep": "a sweep",
+        "lenet.folder": str(folder.path),
+        "lenet.attempts": "1",
+        "mlflow.source.name": "train.py seed=1",
+    }
+    assert {name: run.data.tags.get(name) for name in expected} == expected
+    assert run.data.tags["lenet.version.torch"] == folder.status()["attempts"][0]["versions"]["torch"]
+    assert "lenet.message" not in run.data.tags
+    (shown,) = run.inputs.dataset_inputs
+    assert (shown.dataset.name, shown.dataset.digest) == ("tiny", shop.digest[:36])
+    assert [(tag.key, tag.value) for tag in shown.tags] == [("mlflow.data.context", "training")]
+    artifacts = shop.project.home / "mlartifacts" / "lenet5" / place.run_id / "artifacts"
+    for name in ("config.yaml", "weights.safetensors", "plots/learning_curves.png"):
+        assert (artifacts / name).read_bytes() == (folder.path / name).read_bytes()
+
+
+def test_sending_twice_adds_nothing(shop: Shop, config: Config) -> None:
+    folder = shop.train(config)
+    projection = shop.projection()
+    place = projection.send(folder)
+    before = shop.points(place.run_id)
+    assert projection.send(folder) == place
+    assert shop.projection().send(folder) == place  # as another process would
+    (folder.path / "mlflow.json").unlink()
+    assert shop.projection().send(folder) == place
+    assert shop.points(place.run_id) == before == every_point(2)
+    assert len(shop.runs(deleted=True)) == 1
+
+
+def test_epoch_by_epoch_while_it_trains(shop: Shop, make_config: MakeConfig) -> None:
+    projection, seen = shop.projection(), list[tuple[str, int]]()
+
+    def show(folder: RunFolder) -> None:
+        place = projection.send(folder)
+        run = shop.client().get_run(place.run_id)
+        seen.append((run.info.status, len({step for _, step in shop.points(place.run_id)})))
+
+    shop.train(make_config(trainer__epochs=3), show)
+    assert seen == [("RUNNING", 0), ("RUNNING", 1), ("RUNNING", 2), ("RUNNING", 3), ("RUNNING", 3), ("FINISHED", 3)]
+    (run,) = shop.runs()
+    assert shop.points(run.info.run_id) == every_point(3)
+
+
+def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(shop: Shop, make_config: MakeConfig) -> None:
+    config, projection = make_config(trainer__epochs=3), shop.projection()
+
+    def stop(folder: RunFolder) -> None:
+        projection.send(folder)
+        if len(folder.history()) == 2 and folder.status()["state"] == "RUNNING":
+            raise Stopped(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        shop.train(config, stop)
+    (run,) = shop.runs()
+    assert run.info.status == "KILLED"
+    assert run.data.tags["lenet.message"] == "stopped by signal 15"
+    assert run.info.end_time is not None
+    assert shop.points(run.info.run_id) == every_point(2)
+    folder = shop.train(config, shop.projection().send)
+    (again,) = shop.runs(deleted=True)
+    assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
+    assert shop.points(run.info.run_id) == every_point(3)
+    assert again.data.tags["lenet.attempts"] == "2"
+    assert again.info.start_time == int(folder.status()["attempts"][0]["started"] * 1000)
+
+
+@pytest.mark.xfail(strict=True, reason="projection.py _tags: a message that is gone from the folder stays in MLflow")
+def test_a_finished_run_does_not_show_the_message_of_its_interruption(shop: Shop, make_config: MakeConfig) -> None:
+    config, projection = make_config(), shop.projection()
+
+    def stop(folder: RunFolder) -> None:
+        projection.send(folder)
+        if len(folder.history()) == 1 and folder.status()["state"] == "RUNNING":
+            raise Stopped(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        shop.train(config, stop)
+    place = shop.projection().send(shop.train(config))
+    assert not shop.client().get_run(place.run_id).data.tags.get("lenet.message")
+
+
+def test_a_lost_database_is_filled_again(shop: Shop, make_config: MakeConfig, said: list[str]) -> None:
+    folders = [shop.train(make_config(seed=seed)) for seed in (1, 2)]
+    # By another process, so that this one has no connection to the file that is about to go.
+    subprocess.run([sys.executable, "-m", "lenet", "sync"], cwd=shop.project.root, check=True, capture_output=True)
+    assert outdated(shop.project) == []
+    for path in shop.project.home.glob("mlflow.db*"):
+        path.unlink()
+    assert [folder for folder, _, _ in outdated(shop.project)] == folders
+    synchronize(shop.project, said.append)
+    assert said == [f"MLflow at {shop.uri} shows 2 runs (2 brought up to date)"]
+    runs = shop.runs()
+    assert {run.data.tags["lenet.fingerprint"] for run in runs} == {folder.fingerprint for folder in folders}
+    assert all(shop.points(run.info.run_id) == every_point(2) for run in runs)
+    synchronize(shop.project, said.append)
+    assert said[1] == f"MLflow at {shop.uri} shows 2 runs (0 brought up to date)"
+
+
+def test_a_run_that_was_deleted_in_mlflow_is_shown_again(shop: Shop, config: Config, said: list[str]) -> None:
+    folder = shop.train(config)
+    first = shop.projection().send(folder)
+    assert is_up_to_date(folder, shop.uri)
+    shop.client().delete_run(first.run_id)
+    assert not is_up_to_date(folder, shop.uri)
+    synchronize(shop.project, said.append)
+    (run,) = shop.runs()
+    assert run.info.run_id != first.run_id
+    assert shop.points(run.info.run_id) == every_point(2)
+    assert is_up_to_date(folder, shop.uri)
+
+
+def test_a_run_deleted_while_it_trains_is_shown_again_by_the_same_projection(shop: Shop, config: Config) -> None:
+    from mlflow.exceptions import MlflowException
+
+    folder, projection = shop.train(config), shop.projection()
+    first = projection.send(folder)
+    shop.client().delete_run(first.run_id)
+    try:
+        second = projection.send(folder)
+    except MlflowException:
+        second = projection.send(folder)
+    assert second.run_id != first.run_id
+
+
+def test_runs_that_were_created_twice_become_one(shop: Shop, config: Config) -> None:
+    folder = shop.train(config)
+    place = shop.projection().send(folder)
+    double = shop.client().create_run(place.experiment_id, tags={"lenet.fingerprint": folder.fingerprint})
+    assert shop.projection().send(folder) == place
+    assert [run.info.run_id for run in shop.runs()] == [place.run_id]
+    assert double.info.run_id in {run.info.run_id for run in shop.runs(deleted=True)}
+
+
+def test_what_was_sent_is_on_record(shop: Shop, config: Config) -> None:
+    folder = shop.train(config)
+    assert recorded_place(folder, shop.uri) == (None, "")
+    assert not is_up_to_date(folder, shop.uri)
+    place = shop.projection().send(folder)
+    assert recorded_place(folder, shop.uri) == (place, token(folder))
+    assert recorded_place(folder, "sqlite:////other.db") == (None, "")
+    assert is_up_to_date(folder, shop.uri)
+    (folder.path / "mlflow.json").write_text("{")
+    assert recorded_place(folder, shop.uri) == (None, "")
+    assert shop.projection().send(folder) == place
+    assert is_up_to_date(folder, shop.uri)
+
+
+def test_the_test_sets_answer_is_shown_when_there_is_one(shop: Shop, config: Config, said: list[str]) -> None:
+    folder = shop.train(config)
+    place = shop.projection().send(folder)
+    body = {"test_digest": "d", "measures": {"test/error": 1.5, "test/loss": 0.25}, "interval": [1, 2]}
+    write_json(folder.path / "evaluation.json", body | {"evaluated": 1_700_000_000.0})
+    assert not is_up_to_date(folder, shop.uri)
+    synchronize(shop.project, said.append)
+    synchronize(shop.project, said.append)
+    run = shop.client().get_run(place.run_id)
+    assert (run.data.metrics["test/error"], run.data.metrics["test/loss"]) == (1.5, 0.25)
+    added = Counter({("test/error", 2): 1, ("test/loss", 2): 1})
+    assert shop.points(place.run_id) == every_point(2) + added
+
+
+@pytest.mark.xfail(strict=True, reason="projection.py _send_metrics: another answer of the test set is never sent")
+def test_a_new_answer_of_the_test_set_replaces_the_old(shop: Shop, config: Config) -> None:
+    folder = shop.train(config)
+    for error in (1.5, 1.25):
+        body: dict[str, Any] = {"test_digest": str(error), "measures": {"test/error": error}, "interval": [1, 2]}
+        write_json(folder.path / "evaluation.json", body | {"evaluated": 1_700_000_000.0 + 100 / error})
+        place = shop.projection().send(folder)
+    assert shop.client().get_run(place.run_id).data.metrics["test/error"] == 1.25
+
+
+def test_a_killed_run_is_closed(shop: Shop, config: Config, said: list[str]) -> None:
+    folder = shop.train(config)
+    status = folder.status()
+    status["attempts"][0]["ended"] = None
+    for name in ("weights.safetensors", "validation.npz"):
+        (folder.path / name).unlink()
+    write_json(folder.path / "status.json", status | {"state": "RUNNING", "files": {}})  # as kill -9 leaves it
+    synchronize(shop.project, said.append)
+    (run,) = shop.runs()
+    assert run.info.status == "KILLED"
+    assert said[1] == f"{folder.short}: killed after epoch 2; the command that began it goes on with it"
+
+
+def test_more_metrics_than_fit_one_batch(shop: Shop, config: Config) -> None:
+    folder = shop.train(config)
+    first = folder.history()[0]
+    epochs = METRICS_A_BATCH // len(MEASURES) + 10
+    write_json(folder.path / "history.json", {"epochs": [first | {"epoch": n} for n in range(1, epochs + 1)]})
+    place = shop.projection().send(folder)
+    assert shop.points(place.run_id) == every_point(epochs)
+
+
+def test_a_run_that_never_began_does_not_stop_the_others(shop: Shop, make_config: MakeConfig, said: list[str]) -> None:
+    begun, other = shop.train(make_config(seed=1)), make_config(seed=2)
+    folder = locate(shop.project, other, shop.digest)
+    folder.path.mkdir()
+    identity = begun.identity() | {"fingerprint": folder.fingerprint, "config": other.tree()}
+    write_json(folder.path / "run.json", identity)
+    (folder.path / "config.yaml").write_text("")
+    synchronize(shop.project, said.append)
+    assert begun.fingerprint in {run.data.tags["lenet.fingerprint"] for run in shop.runs()}
+
+
+def test_a_damaged_run_is_left_out(shop: Shop, make_config: MakeConfig, said: list[str]) -> None:
+    good, bad = shop.train(make_config(seed=1)), shop.train(make_config(seed=2))
+    (bad.path / "run.json").write_text("{")
+    synchronize(shop.project, said.append)
+    (run,) = shop.runs()
+    assert run.data.tags["lenet.fingerprint"] == good.fingerprint
+
+
+def test_a_store_that_is_away_is_one_line(shop: Shop, make_config: MakeConfig, said: list[str]) -> None:
+    shop.train(make_config(tracking__uri="http://127.0.0.1:9"))
+    message = r"^MLflow at http://127\.0\.0\.1:9: .*; start it and run `lenet sync` again$"
+    with pytest.raises(LenetError, match=message) as caught:
+        synchronize(shop.project, said.append)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="synchronize.py _send: MLflow's reason has the whole URI in it, password and all"
+)
+def test_a_password_is_not_shown(shop: Shop, make_config: MakeConfig, said: list[str]) -> None:
+    shop.train(make_config(tracking__uri="http://me:secret@127.0.0.1:9"))
+    with pytest.raises(LenetError) as caught:
+        synchronize(shop.project, said.append)
+    assert "secret" not in str(caught.value)
+
+
+def test_artifacts_survive_the_loss_of_the_folder(shop: Shop, config: Config) -> None:
+    folder = shop.train(config)
+    place = shop.projection().send(folder)
+    weights = (folder.path / "weights.safetensors").read_bytes()
+    shutil.rmtree(folder.path)
+    artifacts = shop.project.home / "mlartifacts" / "lenet5" / place.run_id / "artifacts"
+    assert (artifacts / "weights.safetensors").read_bytes() == weights

@@ -1,0 +1,417 @@
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lenet.config import Config
+from lenet.data.prepared import load_training, read_card
+from lenet.data.split import split
+from lenet.durable import read_json, sha256_file
+from lenet.errors import ConfigError, DamagedError, RunFailedError, Stopped
+from lenet.evaluation.predict import load_reader
+from lenet.training.fit import (
+    CHECKPOINTS,
+    HISTORY,
+    PREDICTIONS,
+    WEIGHTS,
+    choose_accelerator,
+    fit,
+    pixel_statistics,
+    predict,
+    training_seconds,
+)
+
+MakeConfig = Callable[..., Config]
+has_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+WALL_CLOCK = ("seconds", "images_per_second")
+
+
+def nothing(*_: object) -> None:
+    pass
+
+
+def trained(config: Config, prepared: Path, folder: Path, said: list[str] | None = None) -> str:
+    fit(config, prepared, folder, nothing, (said if said is not None else []).append)
+    return sha256_file(folder / WEIGHTS)
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    """The history without what differs from one training to the next."""
+    rows: list[dict[str, float]] = read_json(folder / HISTORY)["epochs"]
+    return [{name: value for name, value in row.items() if name not in WALL_CLOCK} for row in rows]
+
+
+@pytest.fixture
+def config(make_config: MakeConfig) -> Config:
+    return make_config()
+
+
+def test_a_training_leaves_history_weights_and_predictions(config: Config, prepared: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
+    fit(config, prepared, tmp_path, lambda: calls.append(len(history(tmp_path))), nothing)
+    rows = read_json(tmp_path / HISTORY)["epochs"]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    measures = {"train/loss", "train/error", "val/loss", "val/error", "learning_rate", "seconds", "images_per_second"}
+    assert set(rows[0]) == measures | {"epoch"}
+    assert calls[:2] == [1, 2]  # each epoch is safe when it is told of
+    assert rows[1]["train/loss"] < rows[0]["train/loss"]
+    assert rows[1]["val/error"] < 50
+    assert rows[1]["learning_rate"] == pytest.approx(0.003 * 0.01)
+    assert training_seconds(rows) == pytest.approx(rows[0]["seconds"] + rows[1]["seconds"])
+    assert rows[0]["images_per_second"] == pytest.approx(500 / rows[0]["seconds"])
+    state = load_file(tmp_path / WEIGHTS)
+    assert sum(tensor.numel() for name, tensor in state.items() if name.startswith("network.")) == 61_706
+
+
+def test_predictions_are_those_of_the_weights_on_the_validation_part(
+    config: Config, prepared: Path, tmp_path: Path
+) -> None:
+    sha256 = trained(config, prepared, tmp_path)
+    arrays = load_training(prepared)
+    _, held_out = split(arrays.order, 500, 200)
+    reader = load_reader(config, tmp_path / WEIGHTS, sha256)
+    logits = predict(reader, torch.from_numpy(arrays.images[held_out]), torch.device("cpu")).numpy()
+    with np.load(tmp_path / PREDICTIONS) as kept:
+        assert np.array_equal(kept["logits"], logits)
+        assert np.array_equal(kept["labels"], arrays.labels[held_out])
+        error = 100 * np.mean(kept["logits"].argmax(axis=1) != kept["labels"])
+    assert history(tmp_path)[-1]["val/error"] == pytest.approx(error, abs=1e-4)
+    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(arrays.labels[held_out]).long())
+    assert history(tmp_path)[-1]["val/loss"] == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_pixels_are_normalised_as_the_training_part_is(config: Config, prepared: Path, tmp_path: Path) -> None:
+    trained(config, prepared, tmp_path)
+    state, card = load_file(tmp_path / WEIGHTS), read_card(prepared)
+    assert float(state["field.mean"]) == pytest.approx(card["mean"], rel=1e-6)
+    assert float(state["field.deviation"]) == pytest.approx(card["deviation"], rel=1e-6)
+
+
+def test_pixel_statistics_of_two_pixels() -> None:
+    mean, deviation = pixel_statistics(torch.tensor([[[0, 255]]], dtype=torch.uint8))
+    assert (mean, deviation) == (0.5, 0.5)
+
+
+def test_twice_gives_the_same_weights_and_another_seed_others(config: Config, prepared: Path, tmp_path: Path) -> None:
+    first = trained(config, prepared, tmp_path / "a")
+    torch.manual_seed(12345)  # what happened before plays no part
+    torch.rand(7)
+    assert trained(config, prepared, tmp_path / "b") == first
+    assert history(tmp_path / "a") == history(tmp_path / "b")
+    assert trained(config.with_seed(2), prepared, tmp_path / "c") != first
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"model__normalization": "batch", "model__activation": "relu", "model__pooling": "max"},
+        {"optimizer__name": "adamw", "optimizer__weight_decay": 0.01, "trainer__precision": "bf16"},
+    ],
+)
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_interrupted_it_goes_on_to_bit_identical_weights(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path, knobs: dict[str, Any], stop_after: int
+) -> None:
+    config = make_config(trainer__epochs=3, **knobs)
+    whole = trained(config, prepared, tmp_path / "whole")
+    folder = tmp_path / "interrupted"
+    calls = 0
+
+    def stop() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == stop_after:
+            raise Stopped(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        fit(config, prepared, folder, stop, nothing)
+    assert len(history(folder)) == stop_after
+    assert not (folder / WEIGHTS).exists()
+    torch.rand(3)
+    more: list[int] = []
+    fit(config, prepared, folder, lambda: more.append(len(history(folder))), nothing)
+    assert sha256_file(folder / WEIGHTS) == whole
+    assert history(folder) == history(tmp_path / "whole")
+    assert more[: 3 - stop_after] == list(range(stop_after + 1, 4))  # no epoch is trained twice
+    assert sha256_file(folder / PREDICTIONS) == sha256_file(tmp_path / "whole" / PREDICTIONS)
+
+
+def test_a_damaged_checkpoint_costs_an_epoch_and_changes_nothing(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path, said: list[str]
+) -> None:
+    config = make_config(trainer__epochs=3)
+    whole = trained(config, prepared, tmp_path / "whole")
+    folder = tmp_path / "interrupted"
+
+    def stop() -> None:
+        if len(history(folder)) == 2:
+            raise Stopped(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        fit(config, prepared, folder, stop, nothing)
+    newest = sorted((folder / CHECKPOINTS).iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:-3])
+    assert trained(config, prepared, folder, said) == whole
+    assert len(said) == 1
+    assert said[0].startswith(str(newest))
+
+
+def stop_soon(folder: Path, seconds: float, signum: signal.Signals = signal.SIGTERM) -> threading.Timer:
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signum))
+    timer.start()
+    return timer
+
+
+def test_a_signal_ends_it_after_the_step_and_the_last_epoch_is_safe(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path
+) -> None:
+    config = make_config(trainer__epochs=5000)
+    first = threading.Event()
+    before = signal.getsignal(signal.SIGTERM)
+
+    def note() -> None:
+        if not first.is_set():
+            first.set()
+            stop_soon(tmp_path, 0.3)
+
+    began = time.monotonic()
+    with pytest.raises(Stopped) as caught:
+        fit(config, prepared, tmp_path, note, nothing)
+    assert caught.value.signum == signal.SIGTERM
+    assert time.monotonic() - began < 20
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert 1 <= len(history(tmp_path)) < 5000
+    assert list((tmp_path / CHECKPOINTS).glob("*.ckpt"))
+    assert not (tmp_path / WEIGHTS).exists()
+
+
+@pytest.mark.xfail(
+    strict=True, reason="fit.py _fit: the checkpoint flushed at an interruption is ahead of history.json"
+)
+def test_history_knows_of_the_epochs_that_an_interruption_saved(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path
+) -> None:
+    config = make_config(trainer__epochs=5000, trainer__checkpoint_seconds=1000.0)
+    stop_soon(tmp_path, 1.0)
+    with pytest.raises(Stopped):
+        fit(config, prepared, tmp_path, nothing, nothing)
+    (newest,) = (tmp_path / CHECKPOINTS).glob("*.ckpt")
+    assert (tmp_path / HISTORY).exists()
+    assert len(history(tmp_path)) == int(newest.name.split("-")[1])
+
+
+HEARD_TOO_EARLY = pytest.mark.xfail(
+    strict=True,
+    raises=SystemExit,
+    reason="fit.py _Keeper.on_fit_start: Lightning takes SIGTERM after that hook; listen in on_train_start",
+)
+FORGOTTEN = pytest.mark.xfail(
+    strict=True, reason="fit.py: a signal heard after the last step is forgotten; a sweep would go on"
+)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=HEARD_TOO_EARLY)])
+def test_a_signal_between_two_epochs_ends_it(
+    config: Config, prepared: Path, tmp_path: Path, signum: signal.Signals
+) -> None:
+    def note() -> None:
+        if len(history(tmp_path)) == 1:
+            os.kill(os.getpid(), signum)
+
+    with pytest.raises(Stopped) as caught:
+        fit(config, prepared, tmp_path, note, nothing)
+    assert caught.value.signum == signum
+    assert len(history(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "signum", [pytest.param(signal.SIGINT, marks=FORGOTTEN), pytest.param(signal.SIGTERM, marks=HEARD_TOO_EARLY)]
+)
+def test_a_signal_after_the_last_step_is_not_forgotten(
+    config: Config, prepared: Path, tmp_path: Path, signum: signal.Signals
+) -> None:
+    asked: list[int] = []
+
+    def note() -> None:
+        if len(history(tmp_path)) == 2 and not asked:
+            asked.append(2)
+            os.kill(os.getpid(), signum)
+
+    with pytest.raises((Stopped, KeyboardInterrupt)):
+        fit(config, prepared, tmp_path, note, nothing)
+
+
+def test_checkpoints_are_taken_when_they_are_due(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
+    config = make_config(trainer__epochs=4, trainer__checkpoint_seconds=1000.0)
+    fit(config, prepared, tmp_path, lambda: calls.append(len(history(tmp_path))), nothing)
+    assert set(calls) == {4}
+    assert [path.name[:11] for path in (tmp_path / CHECKPOINTS).iterdir()] == ["epoch-00004"]
+    often = make_config(trainer__epochs=4)
+    assert trained(often, prepared, tmp_path / "often") == sha256_file(tmp_path / WEIGHTS)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_loss_that_is_not_finite_fails_without_weights(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path, activation: str
+) -> None:
+    sgd = {"name": "sgd", "learning_rate": 100.0, "momentum": 0.99, "nesterov": False, "weight_decay": 10.0}
+    sgd |= {"label_smoothing": 0.0, "schedule": {"name": "constant"}}
+    config = make_config(optimizer=sgd, model__activation=activation, trainer__epochs=20)
+    with pytest.raises(RunFailedError, match=r"^the loss is not finite in epoch \d+; lower optimizer\.learning_rate"):
+        fit(config, prepared, tmp_path, nothing, nothing)
+    assert not (tmp_path / WEIGHTS).exists()
+    assert not (tmp_path / PREDICTIONS).exists()
+    if (tmp_path / HISTORY).exists():
+        assert all(math.isfinite(value) for row in history(tmp_path) for value in row.values())
+
+
+def test_without_validation(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
+    config = make_config(data__validation_size=0, data__train_size=None)
+    trained(config, prepared, tmp_path)
+    assert set(history(tmp_path)[-1]) == {"epoch", "train/loss", "train/error", "learning_rate"}
+    assert not (tmp_path / PREDICTIONS).exists()
+    row = read_json(tmp_path / HISTORY)["epochs"][-1]
+    assert row["images_per_second"] * row["seconds"] == pytest.approx(700)
+
+
+def test_bf16_trains_and_keeps_fp32_weights(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
+    sha256 = trained(make_config(trainer__precision="bf16"), prepared, tmp_path / "bf16")
+    assert sha256 != trained(make_config(), prepared, tmp_path / "fp32")
+    assert {tensor.dtype for tensor in load_file(tmp_path / "bf16" / WEIGHTS).values()} == {torch.float32}
+    found, expected = history(tmp_path / "bf16")[-1], history(tmp_path / "fp32")[-1]
+    assert found["train/loss"] == pytest.approx(expected["train/loss"], rel=0.1)
+
+
+@pytest.fixture
+def threads() -> Iterator[int]:
+    """The number of torch's threads, put back at the end."""
+    before = torch.get_num_threads()
+    yield before
+    torch.set_num_threads(before)
+
+
+def test_threads_are_those_that_were_asked_for(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path, threads: int
+) -> None:
+    seen: list[int] = []
+    config = make_config(trainer__threads=threads + 1)
+    fit(config, prepared, tmp_path, lambda: seen.append(torch.get_num_threads()), nothing)
+    assert set(seen) == {threads + 1}
+
+
+@pytest.mark.xfail(strict=True, reason="fit.py _fit: trainer.threads of one job holds for the jobs after it")
+def test_threads_of_one_run_are_not_those_of_the_next(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path, threads: int
+) -> None:
+    trained(make_config(trainer__threads=threads + 1), prepared, tmp_path)
+    assert torch.get_num_threads() == threads
+
+
+def test_the_training_part_can_be_no_larger_than_there_is(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"^data\.train_size=501: must be 1 to 500"):
+        fit(make_config(data__train_size=501), prepared, tmp_path, nothing, nothing)
+    assert not (tmp_path / WEIGHTS).exists()
+
+
+def test_a_damaged_data_set_is_not_trained_on(config: Config, project: Any, tmp_path: Path) -> None:
+    prepared = project.prepared("tiny")
+    path = prepared / "train" / "images.npy"
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedError, match=r"train/images\.npy: sha256 is .*run: lenet prepare tiny"):
+        fit(config, prepared, tmp_path / "run", nothing, nothing)
+
+
+def test_two_processes_train_about_as_one_does(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
+    environment = dict(os.environ)
+    said: list[str] = []
+    trained(make_config(trainer__devices=2), prepared, tmp_path / "two", said)
+    trained(make_config(), prepared, tmp_path / "one")
+    two, one = history(tmp_path / "two"), history(tmp_path / "one")
+    assert [row["epoch"] for row in two] == [1, 2]
+    for row, expected in zip(two, one, strict=True):
+        # The same batches, summed in another order: gradients differ in their last bits.
+        assert row["train/loss"] == pytest.approx(expected["train/loss"], rel=1e-3)
+        assert row["val/loss"] == pytest.approx(expected["val/loss"], rel=1e-2)
+        assert row["learning_rate"] == expected["learning_rate"]
+    first, second = load_file(tmp_path / "two" / WEIGHTS), load_file(tmp_path / "one" / WEIGHTS)
+    assert first.keys() == second.keys()
+    torch.testing.assert_close(first["network.c1.0.weight"], second["network.c1.0.weight"], rtol=0.05, atol=0.01)
+    assert said == []
+    kept = {name: value for name, value in os.environ.items() if name in environment}
+    assert kept == environment
+    assert "MASTER_PORT" not in os.environ
+    assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_asking_for_a_gpu_where_there_is_none_is_one_line(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path
+) -> None:
+    config = make_config(trainer__accelerator="gpu")
+    message = r"^trainer\.accelerator=gpu: torch finds no CUDA device here; use trainer=cpu or trainer=auto$"
+    with pytest.raises(ConfigError, match=message):
+        fit(config, prepared, tmp_path / "run", nothing, nothing)
+    assert not (tmp_path / "run").exists()
+    assert choose_accelerator(make_config(trainer__accelerator="auto")) == "cpu"
+
+
+def test_the_cpu_is_taken_where_it_is_asked_for(make_config: MakeConfig) -> None:
+    assert choose_accelerator(make_config(trainer__accelerator="cpu", trainer__devices=2)) == "cpu"
+
+
+@pytest.mark.gpu
+@has_gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_gpu_trains_twice_to_the_same_weights(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path, precision: str
+) -> None:
+    config = make_config(trainer__accelerator="gpu", trainer__precision=precision)
+    assert choose_accelerator(config) == "gpu"
+    first = trained(config, prepared, tmp_path / "a")
+    assert trained(config, prepared, tmp_path / "b") == first
+    cpu = make_config(trainer__precision=precision)
+    trained(cpu, prepared, tmp_path / "cpu")
+    assert history(tmp_path / "a")[0]["train/loss"] == pytest.approx(
+        history(tmp_path / "cpu")[0]["train/loss"], rel=0.02
+    )
+
+
+@pytest.mark.gpu
+@has_gpu
+def test_a_gpu_resumes_to_bit_identical_weights(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
+    config = make_config(trainer__accelerator="gpu", model__normalization="batch", trainer__epochs=3)
+    whole = trained(config, prepared, tmp_path / "whole")
+    folder = tmp_path / "interrupted"
+
+    def stop() -> None:
+        if len(history(folder)) == 1:
+            raise Stopped(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        fit(config, prepared, folder, stop, nothing)
+    assert trained(config, prepared, folder) == whole
+
+
+@pytest.mark.gpu
+@has_gpu
+def test_auto_takes_the_gpu_and_more_than_there_are_is_one_line(make_config: MakeConfig) -> None:
+    assert choose_accelerator(make_config(trainer__accelerator="auto")) == "gpu"
+    with pytest.raises(ConfigError, match=r"^trainer\.devices=50: torch finds \d+ CUDA device\(s\) here$"):
+        choose_accelerator(make_config(trainer__accelerator="gpu", trainer__devices=50))
