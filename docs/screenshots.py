@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import socket
@@ -21,6 +22,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -237,6 +239,7 @@ def take(project: Project, sweep: str, words: str | None, folder: Path) -> None:
     experiment = runs[0][1].experiment_id
     seeds = sorted({int(run.identity()["config"]["seed"]) for run, _ in runs})
     one_a_variant = [f"tags.`lenet.sweep` LIKE '%{sweep}%' AND params.seed = '{seed}'" for seed in seeds]
+    chosen_runs = [words] if words else one_a_variant
     every = words or f"tags.`lenet.sweep` LIKE '%{sweep}%'"
     differing = differing_knobs([run for run, _ in runs])
     knobs = [f"params.`{name}`" for name in differing if name != "name"]
@@ -246,22 +249,26 @@ def take(project: Project, sweep: str, words: str | None, folder: Path) -> None:
     state = json.dumps(view_state(["val/error", "val/loss"], [*knobs, *measures], difference_height))
     with serving(project.root, free_port()) as address:
         with browsing(CURVES_PIXELS + difference_height, {key: state}) as page:
-            for number, chosen in enumerate([words] if words else one_a_variant):
-                page.goto(runs_address(address, experiment, chosen, "CHART"))
-                page.reload()  # an address that differs in what stands after its # loads nothing
-                page.locator(".js-plotly-plot .scatterlayer .trace").first.wait_for()
-                page.get_by_text("Show differences only").wait_for()
-                if number == 0:
-                    page.get_by_label("Toggle sidebar").click()
-                colours = page.get_by_test_id("experiment-view-table-run-color").all_inner_texts()
-                if len(set(colours)) == len(colours):  # MLflow draws them from the runs' ids
-                    break
+            addresses = [runs_address(address, experiment, chosen, "CHART") for chosen in chosen_runs]
+            _open_charts(page, max(addresses, key=lambda one: _open_charts(page, one)))
+            page.get_by_label("Toggle sidebar").click()
             _write(page, folder / "compare.png")
         with browsing(TABLE_PIXELS + ROW_PIXELS * len(runs), {key: state}) as page:
             page.goto(runs_address(address, experiment, every, "TABLE"))
             page.locator(".ag-row").first.wait_for()
             page.get_by_label("Toggle sidebar").click()
             _write(page, folder / "runs.png")
+
+
+def _open_charts(page: Page, address: str) -> float:
+    """Open a page of charts; return how far apart its most similar colours are, drawn by MLflow from the runs' ids."""
+    page.goto(address)
+    page.reload()  # an address that differs only after its # loads nothing
+    page.locator(".js-plotly-plot .scatterlayer .trace").first.wait_for()
+    page.get_by_text("Show differences only").wait_for()
+    shown = page.get_by_test_id("experiment-view-table-run-color").locator("input").all()
+    colours = [bytes.fromhex(one.input_value().removeprefix("#")) for one in shown]
+    return min((math.dist(one, other) for one, other in combinations(colours, 2)), default=0.0)
 
 
 def _write(page: Page, path: Path) -> None:

@@ -45,6 +45,13 @@ def test_json_comes_back_without_its_seal(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def json_or_none(content: bytes | bytearray) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
 def test_a_flipped_bit_in_every_byte_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "body.json"
     write_json(path, BODY)
@@ -54,14 +61,14 @@ def test_a_flipped_bit_in_every_byte_is_noticed(tmp_path: Path) -> None:
             flipped = bytearray(content)
             flipped[place] ^= 1 << bit
             path.write_bytes(flipped)
-            try:
-                found = read_json(path)
-            except DamagedError as error:
-                assert str(path) in str(error)
-                assert "\n" not in str(error)
-            else:  # 1e-05 and 1E-05 are the same number
-                assert found == BODY
+            if json_or_none(flipped) == json_or_none(content):  # 1e-05 and 1E-05 are the same number
                 assert content[place : place + 1] == b"e"
+                assert read_json(path) == BODY
+                continue
+            with pytest.raises(DamagedError) as caught:
+                read_json(path)
+            assert str(path) in str(caught.value)
+            assert "\n" not in str(caught.value)
 
 
 def test_every_truncation_is_noticed(tmp_path: Path) -> None:
@@ -156,9 +163,14 @@ def test_a_crash_before_the_first_rename_leaves_no_file(tmp_path: Path) -> None:
 def test_an_error_while_writing_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_bytes(path, b"old")
-    with pytest.raises(RuntimeError, match="half way"), replacing(path) as temporary:
-        temporary.write_bytes(b"new")
-        raise RuntimeError("half way")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_bytes(b"new")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable
 from types import TracebackType
 
+from lenet.asking import Origin, Outcome, ask
 from lenet.config import Config
 from lenet.data.prepared import CARD, load_training, training_digest
 from lenet.data.sets import ensure_prepared
 from lenet.data.split import split
 from lenet.errors import RunFailedError
 from lenet.project import Project
-from lenet.runs import FINISHED, RUNNING, Origin, Outcome, RunFolder, ask, locate
+from lenet.runs import FINISHED, RUNNING, RunFolder, locate
 from lenet.tracking.follower import Follower
 from lenet.tracking.projection import Place, is_up_to_date, recorded_place
 from lenet.tracking.store import tracking_uri

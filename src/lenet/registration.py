@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lenet.asking import Origin
 from lenet.config import Config
 from lenet.durable import read_json, write_json
 from lenet.errors import LenetError
 from lenet.laboratory import Laboratory
 from lenet.pipeline import EVALUATION, REGISTRATION, Params, read_params, read_variant
 from lenet.project import Project
-from lenet.runs import FINISHED, Origin, RunFolder
+from lenet.runs import FINISHED, RunFolder
 from lenet.tracking.projection import Place
 
 

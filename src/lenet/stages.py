@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lenet.asking import Origin
 from lenet.config import Config
 from lenet.data.prepare import prepare
 from lenet.data.sets import load_data_config
@@ -28,7 +29,7 @@ from lenet.pipeline import (
     read_variant,
 )
 from lenet.project import Project
-from lenet.runs import Origin, RunFolder
+from lenet.runs import RunFolder
 from lenet.synchronize import synchronize
 
 PIPELINE = "pipeline"
@@ -99,7 +100,7 @@ def _measures(runs: list[tuple[Config, RunFolder]]) -> dict[str, Any]:
 
 def evaluate_variants(project: Project, params: Params, tell: Callable[[str], None]) -> None:
     """Choose a variant on validation, read the test set once, and have MLflow show what it said."""
-    from lenet.evaluation.plots import compare_curves
+    from lenet.evaluation.comparisons import compare_curves
     from lenet.evaluation.stage import evaluate, read_trained
 
     trained = read_trained(project.root / BUILT_TRAIN, params.variants)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 
+from lenet.asking import Origin
 from lenet.composition import anchored, one_line_errors, register_resolvers, to_config, unanchored
 from lenet.config import Config
 from lenet.durable import read_json, write_json
@@ -19,7 +20,7 @@ from lenet.errors import DamagedError, LenetError
 from lenet.exits import guarded
 from lenet.knobs import help_text
 from lenet.project import Project, find_project
-from lenet.runs import SHORT, Origin, RunFolder
+from lenet.runs import SHORT, RunFolder
 from lenet.schema import flatten
 from lenet.tracking.links import UI_HOST, UI_PORT, runs_link, ui_address
 from lenet.tracking.projection import recorded_place

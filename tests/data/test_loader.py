@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
+
 import pytest
 import torch
 
@@ -23,15 +26,19 @@ def batches(
     return TrainingBatches(windows, numbers, size, seed, lambda: epoch, rank, world)
 
 
+def flat(lists: Iterable[list[int]]) -> list[int]:
+    return list(chain.from_iterable(lists))
+
+
 def labels_of(found: TrainingBatches) -> list[list[int]]:
     return [labels.tolist() for chunk in found for _, _, labels in chunk.batches()]
 
 
 def test_every_image_is_shown_once_an_epoch() -> None:
     shown = labels_of(batches())
-    assert sorted(sum(shown, [])) == list(range(103))
+    assert sorted(flat(shown)) == list(range(103))
     assert [len(labels) for labels in shown] == [8] * 12 + [7]
-    assert sum(shown, []) != list(range(103))
+    assert flat(shown) != list(range(103))
 
 
 def test_images_keep_their_labels() -> None:
@@ -99,12 +106,12 @@ def test_ranks_share_each_batch_among_them(world: int, count: int) -> None:
     kept = count // world * world
     assert batches(count=count, size=size, world=world).images == kept
     assert len({len(shown) for shown in ranks}) == 1
-    together = [sorted(sum(parts, [])) for parts in zip(*ranks, strict=True)]
-    alone_flat = sum(alone, [])[:kept]
+    together = [sorted(flat(parts)) for parts in zip(*ranks, strict=True)]
+    alone_flat = flat(alone)[:kept]
     assert together == [sorted(alone_flat[start : start + size]) for start in range(0, kept, size)]
     for parts in zip(*ranks, strict=True):
         assert len({len(part) for part in parts}) == 1  # DDP's mean of means is the mean
-        assert len(set(sum(parts, []))) == sum(map(len, parts))
+        assert len(set(flat(parts))) == sum(map(len, parts))
 
 
 def test_ranks_cut_the_same_windows_as_one_process() -> None:

@@ -11,11 +11,11 @@ import pytest
 from rude_server import Answer, Server, send
 from tiny_set import Tiny
 
-from lenet.config import FileConfig, MirrorConfig
 from lenet.data import mirror, stream
 from lenet.data.mirror import open_mirror
 from lenet.data.stream import SourceError, SourceGoneError, place
 from lenet.durable import sha256_bytes
+from lenet.origin import FileConfig, MirrorConfig
 
 NAME = "tiny-train-images"
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from tiny_set import NAMES, TRAIN_IMAGES, Tiny
 
-from lenet.config import FileConfig, NpmConfig, PipConfig
 from lenet.data.packages import open_npm, open_pip
 from lenet.data.stream import SourceError, SourceGoneError
 from lenet.durable import sha256_file
+from lenet.origin import FileConfig, NpmConfig, PipConfig
 
 MEMBER = "tiny_digits/tiny.pkl.gz"
 VALIDATION = 20

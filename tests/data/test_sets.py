@@ -7,11 +7,11 @@ import pytest
 from rude_server import Server
 from tiny_set import Tiny
 
-from lenet.config import FolderConfig, MirrorConfig, NpmConfig, PipConfig
 from lenet.data.prepared import load_training
 from lenet.data.sets import ensure_prepared, load_data_config
 from lenet.data.sources import origin_files
 from lenet.errors import ConfigError, DataError
+from lenet.origin import FolderConfig, MirrorConfig, NpmConfig, PipConfig
 from lenet.project import Project
 
 CONF = Path(__file__).parents[2] / "conf"

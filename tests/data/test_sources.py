@@ -15,13 +15,13 @@ import pytest
 from rude_server import Server
 from tiny_set import NAMES, Tiny
 
-from lenet.config import FileConfig, FolderConfig, MirrorConfig, NpmConfig, PipConfig
 from lenet.data import mirror
 from lenet.data.sets import load_data_config
 from lenet.data.sources import fetch, origin_files
 from lenet.durable import sha256_file
 from lenet.errors import ConfigError, DataError
 from lenet.locks import locked
+from lenet.origin import FileConfig, FolderConfig, MirrorConfig, NpmConfig, PipConfig
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lenet.config import FileConfig
 from lenet.data import stream
 from lenet.data.stream import SourceError, place, unpacked
 from lenet.durable import sha256_bytes
 from lenet.errors import DataError
+from lenet.origin import FileConfig
 
 CONTENT = bytes(range(256)) * 1000
 

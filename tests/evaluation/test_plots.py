@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from lenet.evaluation import plots
-from lenet.evaluation.plots import VariantErrors
 
 LARGEST_BYTES = 120_000
 ODD = "a $_{< title $x^$ & _more\n\t日本 \udc80\0 " + "long " * 80
@@ -52,15 +51,6 @@ def learning(rows: list[dict[str, float]]) -> Draw:
     return lambda path, title: plots.learning_curves(rows, path, title)
 
 
-def curves(variants: dict[str, list[list[dict[str, float]]]]) -> Draw:
-    return lambda path, title: plots.compare_curves(variants, path, title)
-
-
-def errors(rows: list[VariantErrors]) -> Draw:
-    return lambda path, title: plots.compare_errors(rows, path, title)
-
-
-MANY = {f"variant {n}": [history(20, factor=1 / n), history(12, factor=1.1 / n)] for n in range(1, 10)}
 PICTURES: dict[str, Draw] = {
     "learning": learning(history(20)),
     "learning, one epoch": learning(history(1)),
@@ -79,25 +69,14 @@ PICTURES: dict[str, Draw] = {
     "filters": filters(np.random.default_rng(0).normal(0, 0.2, (6, 1, 5, 5)).astype(np.float32)),
     "filters, zero": filters(np.zeros((6, 1, 5, 5), dtype=np.float32)),
     "filters, one, diverged": filters(np.full((1, 1, 5, 5), np.nan, dtype=np.float32)),
-    "curves": curves({"relu": [history(8), history(5, factor=1.2)], "_tanh $_{<": [history(8)]}),
-    "curves, many": curves(MANY),
-    "curves, one epoch, one seed": curves({"relu": [history(1)]}),
-    "curves, no validation": curves({"relu": [history(3, validation=False)]}),
-    "curves, none": curves({}),
-    "errors": errors([VariantErrors("relu", [80, 90], 10_000), VariantErrors("_tanh $_{< $", [70], 10_000)]),
-    "errors, one seed": errors([VariantErrors("relu", [95], 10_000)]),
-    "errors, no error": errors([VariantErrors("relu", [0, 0], 10_000), VariantErrors(ODD, [], 10_000)]),
-    "errors, no run": errors([VariantErrors("relu", [], 10_000)]),
-    "errors, none": errors([]),
 }
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_is_a_small_picture_with_the_same_bytes_twice(name: str, tmp_path: Path) -> None:
+def assert_small_and_repeatable(draw: Draw, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        PICTURES[name](tmp_path / "folder" / "one.png", ODD)
-        PICTURES[name](tmp_path / "folder" / "two.png", ODD)
+        draw(tmp_path / "folder" / "one.png", ODD)
+        draw(tmp_path / "folder" / "two.png", ODD)
     content = (tmp_path / "folder" / "one.png").read_bytes()
     assert content == (tmp_path / "folder" / "two.png").read_bytes()
     assert len(content) <= LARGEST_BYTES
@@ -109,6 +88,11 @@ def test_is_a_small_picture_with_the_same_bytes_twice(name: str, tmp_path: Path)
         assert 200 <= picture.height <= 1600
         assert "Software" not in picture.info
         assert len(picture.convert("RGB").getcolors(1 << 24)) > 5  # something is drawn
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_is_a_small_picture_with_the_same_bytes_twice(name: str, tmp_path: Path) -> None:
+    assert_small_and_repeatable(PICTURES[name], tmp_path)
 
 
 def test_another_title_gives_another_picture(tmp_path: Path) -> None:
@@ -148,17 +132,8 @@ def test_the_surest_mistakes_are_drawn_first(tmp_path: Path) -> None:
 def test_neither_import_nor_drawing_loads_pyplot_or_torch(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from lenet.evaluation import plots; early = 'matplotlib' in sys.modules;"
-        f"plots.compare_errors([], pathlib.Path({str(tmp_path / 'one.png')!r}));"
+        f"plots.learning_curves([], pathlib.Path({str(tmp_path / 'one.png')!r}), '');"
         "print(early, [m for m in ('matplotlib.pyplot', 'torch', 'mlflow', 'scipy.stats') if m in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert shown.stdout.strip() == "False []"
-
-
-def test_a_failed_drawing_leaves_the_old_picture(tmp_path: Path) -> None:
-    path = tmp_path / "one.png"
-    path.write_bytes(b"old")
-    with pytest.raises(ValueError):
-        plots.compare_errors([VariantErrors("relu", [11], 10)], path)
-    assert path.read_bytes() == b"old"
-    assert [found.name for found in tmp_path.iterdir()] == ["one.png"]

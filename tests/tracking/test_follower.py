@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from lenet.asking import Origin, ask
 from lenet.config import Config
 from lenet.data.prepared import training_digest
 from lenet.project import Project
-from lenet.runs import Origin, RunFolder, ask
+from lenet.runs import RunFolder
 from lenet.tracking.follower import Follower
 from lenet.tracking.projection import is_up_to_date, recorded_place
 from lenet.tracking.store import open_store, tracking_uri

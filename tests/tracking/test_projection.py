@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from lenet.asking import Origin, ask
 from lenet.config import Config
 from lenet.data.prepared import training_digest
 from lenet.durable import write_json
 from lenet.errors import LenetError, Stopped
 from lenet.project import Project
-from lenet.runs import Origin, RunFolder, ask, locate
+from lenet.runs import RunFolder, locate
 from lenet.schema import flatten
 from lenet.synchronize import outdated, synchronize
 from lenet.tracking.projection import (

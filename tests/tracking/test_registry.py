@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lenet.asking import Origin, ask
 from lenet.config import Config
 from lenet.data.prepared import load_test, training_digest
 from lenet.evaluation.predict import load_reader, predict_digits
 from lenet.project import Project
-from lenet.runs import Origin, RunFolder, ask
+from lenet.runs import RunFolder
 from lenet.tracking.projection import Place, Projection
 from lenet.tracking.registry import CHALLENGER, CHAMPION, WEIGHTS_TAG, Version, register, versions
 from lenet.tracking.store import open_store, tracking_uri

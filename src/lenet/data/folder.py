@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lenet.config import FileConfig, FolderConfig
 from lenet.data.stream import Reader, SourceError, SourceGoneError, stream_blocks, unpacked
+from lenet.origin import FileConfig, FolderConfig
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from time import monotonic
 
-from lenet.config import FileConfig, MirrorConfig
 from lenet.data.progress import transfer_bar
 from lenet.data.stream import BLOCK_BYTES, FILE_BYTES_LIMIT, Reader, SourceError, SourceGoneError, unpacked
+from lenet.origin import FileConfig, MirrorConfig
 
 CONNECT_SECONDS = 4.0
 """Longest wait for one address to accept a connection."""

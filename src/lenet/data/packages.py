@@ -15,13 +15,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.config import FileConfig, NpmConfig, PipConfig
 from lenet.data.client import run_client
 from lenet.data.idx import to_idx
 from lenet.data.pickled import load_arrays, original_arrays
 from lenet.data.progress import busy
 from lenet.data.stream import Reader, SourceError, SourceGoneError, stream_blocks
 from lenet.durable import sha256_file
+from lenet.origin import FileConfig, NpmConfig, PipConfig
 
 PIP_TIMEOUT_SECONDS = 15
 PIP_RETRIES = 1

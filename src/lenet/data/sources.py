@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lenet.config import FileConfig, FolderConfig, MirrorConfig, NpmConfig, OriginConfig, PipConfig
 from lenet.data.folder import open_folder
 from lenet.data.mirror import open_mirror
 from lenet.data.packages import open_npm, open_pip
@@ -16,6 +15,7 @@ from lenet.data.stream import Reader, SourceError, SourceGoneError, place, remov
 from lenet.durable import sha256_file
 from lenet.errors import ConfigError, DataError
 from lenet.locks import locked
+from lenet.origin import FileConfig, FolderConfig, MirrorConfig, NpmConfig, OriginConfig, PipConfig
 
 Source = MirrorConfig | PipConfig | NpmConfig | FolderConfig
 Say = Callable[[str], None]

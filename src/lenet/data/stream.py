@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from lenet.config import FileConfig
 from lenet.durable import TEMPORARY_SUFFIX, replacing
 from lenet.errors import DataError
+from lenet.origin import FileConfig
 
 BLOCK_BYTES = 1 << 16
 FILE_BYTES_LIMIT = 1 << 30

@@ -17,7 +17,7 @@ from lenet.durable import read_json, replacing, write_json
 from lenet.errors import DamagedError
 from lenet.evaluation import measures
 from lenet.evaluation.choice import choose
-from lenet.evaluation.plots import VariantErrors
+from lenet.evaluation.comparisons import VariantErrors, compare_errors
 from lenet.evaluation.predict import load_reader, predict_digits
 from lenet.project import Project
 from lenet.runs import RunFolder
@@ -146,7 +146,7 @@ def _draw(
     rows = [
         VariantErrors(name, [run["misread"] for run in found["runs"]], len(labels)) for name, found in variants.items()
     ]
-    draw.compare_errors(rows, plots / "test_errors.png")
+    compare_errors(rows, plots / "test_errors.png")
     classes = logits.shape[1]
     draw.confusion_matrix(measures.confusion(logits, labels, classes), plots / "confusion_matrix.png", chosen)
     draw.misread_digits(images, labels, logits, plots / "misread_digits.png", chosen, np.arange(len(labels)))

@@ -1,0 +1,199 @@
+"""How a question for a run is answered: from its folder where it is finished, otherwise by training what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from lenet import environment
+from lenet.config import Config
+from lenet.durable import TEMPORARY_SUFFIX, read_json, sha256_file, write_json, write_text
+from lenet.errors import DamagedError, RunFailedError, Stopped
+from lenet.fingerprint import code_digest
+from lenet.locks import locked
+from lenet.project import Project
+from lenet.runs import FAILED, FINISHED, KILLED, RESULTS, RUNNING, RunFolder, locate
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a run came to be asked for; none of it changes the run.
+
+    Attributes:
+        name: what people call the run: the variant and what differs from it.
+        sweep: the sweep or pipeline that asked, or None.
+        overrides: what the user typed.
+    """
+
+    name: str
+    sweep: str | None = None
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The answer to a question for a run.
+
+    Attributes:
+        folder: the run.
+        answer: `trained`, `resumed at epoch …`, `already trained`, or `failed: …`.
+    """
+
+    folder: RunFolder
+    answer: str
+
+
+def ask(
+    project: Project,
+    config: Config,
+    data_digest: str,
+    origin: Origin,
+    on_change: Callable[[RunFolder], None],
+    say: Callable[[str], None],
+) -> Outcome:
+    """Answer a question for a run: from its folder where it is finished, otherwise by training what is missing.
+
+    Args:
+        project: where runs live.
+        config: the run.
+        data_digest: digest of the prepared training data.
+        origin: who asks.
+        on_change: called whenever the folder holds something new.
+        say: takes a line for the user.
+
+    Raises:
+        RunFailedError: the training failed, now or before, for a reason of its own.
+        Stopped: a signal ended it.
+    """
+    folder = locate(project, config, data_digest)
+    with locked(folder.lock, lambda holder: say(f"{folder.short}: process {holder} is at this run; waiting for it")):
+        if _is_answered(folder, say):
+            if _remember(folder, config, data_digest, origin):
+                on_change(folder)
+            return Outcome(folder, "already trained")
+        _remember(folder, config, data_digest, origin)
+        return _train(project, folder, config, on_change, say)
+
+
+def _is_answered(folder: RunFolder, say: Callable[[str], None]) -> bool:
+    try:
+        status = folder.status()
+        if status["state"] == FAILED and status.get("final"):
+            raise RunFailedError(f"{folder.short}: failed before and would again: {status['message']}")
+        if status["state"] != FINISHED:
+            return False
+        folder.check()
+        folder.history()
+    except DamagedError as error:
+        say(f"{error}; training it again")
+        _forget_results(folder)
+        return False
+    return True
+
+
+def _forget_results(folder: RunFolder) -> None:
+    for name in ("status.json", *RESULTS):
+        (folder.path / name).unlink(missing_ok=True)
+
+
+def _remember(folder: RunFolder, config: Config, data_digest: str, origin: Origin) -> bool:
+    """Write down what was asked; say whether it says anything new."""
+    body: dict[str, Any] = {
+        "name": origin.name,
+        "fingerprint": folder.fingerprint,
+        "config": config.tree(),
+        "data_digest": data_digest,
+        "code_digest": code_digest(),
+        "overrides": list(origin.overrides),
+        "sweeps": [],
+    }
+    try:
+        body = read_json(folder.path / "run.json")
+    except (FileNotFoundError, DamagedError):
+        text = yaml.safe_dump(config.tree(), sort_keys=False, allow_unicode=True)
+        write_text(folder.path / "config.yaml", f"# lenet train {folder.path.name}/config.yaml\n{text}")
+        write_json(folder.path / "run.json", body)
+    if origin.sweep is None or origin.sweep in body["sweeps"]:
+        return False
+    write_json(folder.path / "run.json", body | {"sweeps": [*body["sweeps"], origin.sweep]})
+    return True
+
+
+def _train(
+    project: Project,
+    folder: RunFolder,
+    config: Config,
+    on_change: Callable[[RunFolder], None],
+    say: Callable[[str], None],
+) -> Outcome:
+    from lenet.training.devices import choose_accelerator
+    from lenet.training.fit import CHECKPOINTS, fit
+
+    for partial in folder.path.rglob(f"*{TEMPORARY_SUFFIX}"):  # of a process that was killed while it wrote
+        partial.unlink(missing_ok=True)
+    accelerator = choose_accelerator(config)
+    done = len(_known_history(folder))
+    with _attempt(project, folder, accelerator, done, on_change):
+        fit(config, project.prepared(config.data.name), folder.path, lambda: on_change(folder), say)
+    shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
+    return Outcome(folder, f"resumed after epoch {done}" if done else "trained")
+
+
+def _known_history(folder: RunFolder) -> list[dict[str, float]]:
+    try:
+        return folder.history()
+    except DamagedError:  # it is written again from the checkpoint
+        return []
+
+
+@contextmanager
+def _attempt(
+    project: Project, folder: RunFolder, accelerator: str, done: int, on_change: Callable[[RunFolder], None]
+) -> Iterator[None]:
+    """Keep status.json true to what happens within the block, however it ends."""
+    attempt: dict[str, Any] = {
+        "started": time.time(),
+        "ended": None,
+        "after_epoch": done,
+        "device": environment.device_name(accelerator),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "user": environment.user(),
+        "git": environment.git_state(project.root),
+        "versions": environment.versions(),
+    }
+    status = folder.status()
+    attempts = [*status["attempts"], attempt]
+
+    def write(state: str, message: str = "", **more: Any) -> None:
+        body = {"state": state, "message": message, "attempts": attempts, "files": {}} | more
+        write_json(folder.path / "status.json", body)
+        on_change(folder)
+
+    write(RUNNING)
+    try:
+        yield
+    except (Stopped, KeyboardInterrupt) as stop:
+        attempt["ended"] = time.time()
+        write(KILLED, str(stop) or "interrupted")
+        raise
+    except RunFailedError as error:
+        attempt["ended"] = time.time()
+        shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)  # nothing that could be promoted
+        write(FAILED, str(error), final=True)
+        raise
+    except BaseException as error:
+        attempt["ended"] = time.time()
+        write(FAILED, f"{type(error).__name__}: {error}")
+        raise
+    attempt["ended"] = time.time()
+    files = {name: sha256_file(folder.path / name) for name in RESULTS if (folder.path / name).is_file()}
+    write(FINISHED, files=files)

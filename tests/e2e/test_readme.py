@@ -1,0 +1,73 @@
+"""The README's commands, links and table are true."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from shell import ROOT, SMALL, Shell
+
+from lenet.composition import compose
+from lenet.durable import read_json
+from lenet.page import markdown_table
+from lenet.project import find_project
+from lenet.report import README_END, README_START, results_table
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = [line for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) for line in block.splitlines()]
+TABLE = re.findall(r"^\|.*\| `([^`]+)`", README, flags=re.MULTILINE)
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "benchmarks/README.md",
+]
+
+
+def test_commands_of_the_first_block_are_made(shell: Shell) -> None:
+    targets = [line.split()[1] for line in BLOCKS if line.startswith("make ")]
+    assert targets == ["repro", "test"]
+    listed = shell.run("make help").stdout
+    for target in targets:
+        assert f"make {target} " in listed
+        assert "No rule" not in shell.run(f"make --dry-run {target}").stderr
+
+
+def test_question_of_the_second_block_is_answered(shell: Shell) -> None:
+    (question,) = (line for line in BLOCKS if line.startswith("python train.py"))
+    done = shell.run(f"{question} {' '.join(SMALL)}")
+    assert [line.split()[1] for line in done.stdout.splitlines()[1:3]] == ["tanh", "relu"]
+    (ask,) = (command for command in TABLE if command.startswith("lenet runs"))
+    assert "activation=relu" in shell.run(ask).stdout
+
+
+@pytest.mark.parametrize("command", [command for command in TABLE if command.startswith("python train.py ")])
+def test_every_train_command_is_one_that_the_config_admits(command: str) -> None:
+    words = [word for word in command.split()[2:] if word not in {"-m", "--help"}]
+    choices = [[f"{word.partition('=')[0]}={value}" for value in word.partition("=")[2].split(",")] for word in words]
+    for overrides in itertools.product(*choices):
+        config = compose(find_project(ROOT), overrides)
+        shown = str(config.tree())
+        assert all(override.rpartition("=")[2] in shown for override in overrides)
+
+
+def test_every_lenet_command_is_there(shell: Shell) -> None:
+    listed = shell.run("lenet --help").stdout
+    for command in set(re.findall(r"`lenet (\w+)", "".join(page.read_text(encoding="utf-8") for page in PAGES))):
+        assert re.search(rf"^    {command}\b", listed, flags=re.MULTILINE), command
+
+
+def test_table_is_that_of_the_results() -> None:
+    written = README[README.index(README_START) + len(README_START) : README.index(README_END)].strip()
+    assert written == markdown_table(results_table(read_json(ROOT / "results/evaluation.json")))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    assert links or page != ROOT / "README.md"
+    for link in links:
+        if not link.startswith("http"):
+            assert (page.parent / link).exists(), link
