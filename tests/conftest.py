@@ -146,3 +146,8 @@ def project(tmp_path: Path, tiny_data: Path, clean_environment: None) -> Project
 def said() -> list[str]:
     """Lines told to `said.append`."""
     return []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the fast tests first: what types whole commands comes last."""
+    items.sort(key=lambda item: "e2e" in item.path.parts)

@@ -11,12 +11,15 @@ from lenet.config import Config
 from lenet.data.prepared import CARD, load_training, training_digest
 from lenet.data.sets import ensure_prepared
 from lenet.data.split import split
-from lenet.errors import RunFailedError
+from lenet.errors import RunFailedError, Stopped
 from lenet.project import Project
 from lenet.runs import FINISHED, RUNNING, RunFolder, locate
-from lenet.tracking.follower import Follower
+from lenet.tracking.follower import FAREWELL_SECONDS, Follower
 from lenet.tracking.projection import Place, is_up_to_date, recorded_place
 from lenet.tracking.store import tracking_uri
+
+HURRIED_SECONDS = 10.0
+"""How long a command that was told to end waits for the store; whoever sent the signal soon sends a harder one."""
 
 
 def say(line: str) -> None:
@@ -59,12 +62,12 @@ class Laboratory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(HURRIED_SECONDS if isinstance(error, Stopped | KeyboardInterrupt) else FAREWELL_SECONDS)
 
-    def close(self) -> None:
-        """Wait until the stores show everything, or say that they do not."""
+    def close(self, seconds: float = FAREWELL_SECONDS) -> None:
+        """Wait until the stores show everything, `seconds` each at most, or say that they do not."""
         for follower in self._followers.values():
-            follower.close()
+            follower.close(seconds)
         self._followers = {}
 
     def ask(self, config: Config, origin: Origin) -> Outcome:

@@ -82,26 +82,21 @@ def test_every_network_reads_the_test_set_and_the_choice_is_made_on_validation(s
         assert (stage.plots / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_twice_gives_the_same(stage: Stage) -> None:
-    first = stage()
-    written = {path: path.read_bytes() for path in stage.predictions.rglob("*.npy")}
-    (stage.predictions / "old").mkdir()
-    assert stage() == first
-    assert {path: path.read_bytes() for path in stage.predictions.rglob("*.npy")} == written
-    assert len(written) == 4
-    assert not (stage.predictions / "old").exists()
-
-
-def test_the_answer_is_kept_in_the_run_folders_that_are_here(stage: Stage) -> None:
+def test_twice_gives_the_same_and_the_run_folders_that_are_here_keep_it(stage: Stage) -> None:
     folder = RunFolder(stage.project.runs / ("01" * 32))
     write_json(folder.path / "status.json", {"state": "FINISHED", "message": "", "attempts": [], "files": {}})
-    row = stage()["variants"]["first"]["runs"][0]
-    path = folder.path / "evaluation.json"
+    first = stage()
+    written = {path: path.read_bytes() for path in stage.predictions.rglob("*.npy")}
+    assert len(written) == 4
+    row, path = first["variants"]["first"]["runs"][0], folder.path / "evaluation.json"
     kept = read_json(path)
     assert kept["measures"] == {"test/error": row["error"], "test/loss": row["loss"]}
     assert kept["interval"] == row["interval"]
     assert [one.name for one in stage.project.runs.iterdir()] == [folder.fingerprint]
-    stage()
+    (stage.predictions / "old").mkdir()
+    assert stage() == first
+    assert {path: path.read_bytes() for path in stage.predictions.rglob("*.npy")} == written
+    assert not (stage.predictions / "old").exists()
     assert read_json(path) == kept  # the same answer is not a new one
     path.write_text("{")
     stage()

@@ -15,7 +15,7 @@ from lenet.evaluation.predict import load_reader, predict_digits
 from lenet.project import Project
 from lenet.runs import RunFolder
 from lenet.tracking.projection import Place, Projection
-from lenet.tracking.registry import CHALLENGER, CHAMPION, WEIGHTS_TAG, Version, register, versions
+from lenet.tracking.registry import CHALLENGER, CHAMPION, WEIGHTS_TAG, Version, register
 from lenet.tracking.store import open_store, tracking_uri
 
 
@@ -38,6 +38,11 @@ class Shelf:
         reader = self.reader(config, folder)
         return register(self.project, place, folder, reader, "digits", {"lenet.seed": str(seed)})
 
+    def versions(self) -> list[Any]:
+        """Return all versions, the newest first."""
+        found = open_store(self.project, self.uri).search_model_versions("name = 'digits'")
+        return sorted(found, key=lambda version: -int(version.version))
+
     def reader(self, config: Config, folder: RunFolder) -> Any:
         path = folder.path / "weights.safetensors"
         return load_reader(config, path, folder.status()["files"]["weights.safetensors"])
@@ -55,14 +60,13 @@ def test_the_same_model_twice_is_one_version_and_another_is_the_challenger(shelf
     assert shelf.register(1) == Version("digits", "1", False, (CHALLENGER, CHAMPION))
     second = shelf.register(2)
     assert second == Version("digits", "2", True, (CHALLENGER,))
-    found = versions(shelf.project, shelf.uri, "digits")
-    assert [record["version"] for record in found] == [2, 1]
+    assert [int(version.version) for version in shelf.versions()] == [2, 1]
     client = open_store(shelf.project, shelf.uri)
     assert int(client.get_model_version_by_alias("digits", CHAMPION).version) == 1
     assert int(client.get_model_version_by_alias("digits", CHALLENGER).version) == 2
     # Asked for again, the first is the challenger again and no third version is made.
     assert shelf.register(1) == Version("digits", "1", False, (CHALLENGER, CHAMPION))
-    assert len(versions(shelf.project, shelf.uri, "digits")) == 2
+    assert len(shelf.versions()) == 2
 
 
 def test_a_version_leads_back_to_its_run_and_predicts_as_the_reader_does(shelf: Shelf) -> None:
@@ -70,10 +74,10 @@ def test_a_version_leads_back_to_its_run_and_predicts_as_the_reader_does(shelf: 
 
     config, folder, place = shelf.train(1)
     version = shelf.register(1)
-    (record,) = versions(shelf.project, shelf.uri, "digits")
+    (found,) = shelf.versions()
     sha256 = folder.status()["files"]["weights.safetensors"]
-    assert (record["run_id"], record["version"]) == (place.run_id, int(version.number))
-    assert record["tags"] == {"lenet.seed": "1", WEIGHTS_TAG: sha256}
+    assert (found.run_id, int(found.version)) == (place.run_id, int(version.number))
+    assert found.tags == {"lenet.seed": "1", WEIGHTS_TAG: sha256}
     packed = Path(mlflow.artifacts.download_artifacts(f"models:/digits@{CHAMPION}"))
     for name in ("weights.safetensors", "config.yaml"):
         assert (packed / name).read_bytes() == (folder.path / name).read_bytes()

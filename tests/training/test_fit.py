@@ -300,7 +300,7 @@ def test_threads_are_those_that_were_asked_for(
     make_config: MakeConfig, prepared: Path, tmp_path: Path, threads: int
 ) -> None:
     seen: list[int] = []
-    config = make_config(trainer__threads=threads + 1)
+    config = make_config(trainer__threads=threads + 1, trainer__epochs=1)
     fit(config, prepared, tmp_path, lambda: seen.append(torch.get_num_threads()), nothing)
     assert set(seen) == {threads + 1}
 
@@ -309,7 +309,7 @@ def test_threads_are_those_that_were_asked_for(
 def test_threads_of_one_run_are_not_those_of_the_next(
     make_config: MakeConfig, prepared: Path, tmp_path: Path, threads: int
 ) -> None:
-    trained(make_config(trainer__threads=threads + 1), prepared, tmp_path)
+    trained(make_config(trainer__threads=threads + 1, trainer__epochs=1), prepared, tmp_path)
     assert torch.get_num_threads() == threads
 
 
