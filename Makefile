@@ -37,5 +37,14 @@ check: $(STAMP) ## format, lint and type-check
 ui: $(STAMP) ## open MLflow on the project's store
 	@lenet ui
 
+bench: $(STAMP) ## measure speed and bookkeeping, on a machine that does nothing else
+	@python benchmarks/throughput.py && python benchmarks/bookkeeping.py
+
+readme: $(STAMP) ## write the table of results into README.md
+	@lenet report --readme
+
+screenshots: $(STAMP) ## take the documentation's pictures (needs chromium)
+	@python docs/screenshots.py
+
 clean: $(STAMP) ## say what of the runs can be deleted
 	@lenet clean
