@@ -95,9 +95,6 @@ def test_it_is_said_first_and_done_when_told_so(
     assert said == ["nothing is deleted yet: `lenet clean --yes` deletes it", "deleted 3", "nothing to clean"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="cleaning.py find_waste: state() looks at status.json alone, `lenet runs` at all"
-)
 @pytest.mark.parametrize("name", ["run.json", "history.json"])
 def test_what_is_listed_as_damaged_can_go(project: Project, make_run: MakeRun, name: str) -> None:
     folder = make_run("FINISHED")

@@ -82,7 +82,6 @@ def test_filters(project: Project, make_run: MakeRun) -> None:
     assert found("model.activation=gelu") == []
 
 
-@pytest.mark.xfail(strict=True, reason="listing.py _shown: null is written None, 4e-3 is not 0.004")
 def test_filters_are_written_as_in_yaml(project: Project, make_run: MakeRun) -> None:
     make_run("FINISHED", data__train_size=None, optimizer__learning_rate=0.004)
     lines = [read_line(folder) for folder in all_runs(project)]

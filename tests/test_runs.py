@@ -198,7 +198,6 @@ def test_without_a_status_it_is_trained_anew(asker: Asker, config: Config) -> No
     assert folder.status()["files"]["weights.safetensors"] == weights
 
 
-@pytest.mark.xfail(strict=True, reason="runs.py _train: counts history.json, which may be there without a checkpoint")
 def test_what_was_trained_from_the_start_is_not_called_resumed(asker: Asker, config: Config) -> None:
     folder = asker(config).folder
     (folder.path / "status.json").unlink()
@@ -237,9 +236,6 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(asker: Asker, make_confi
     assert not (folder.path / "checkpoints").exists()
 
 
-@pytest.mark.xfail(
-    strict=True, raises=SystemExit, reason="fit.py: Lightning's SIGTERMException, exit code 0 and FAILED"
-)
 def test_a_signal_between_two_epochs_is_killed_and_not_failed(asker: Asker, config: Config) -> None:
     def terminate(folder: RunFolder) -> None:
         if len(folder.history()) == 1 and folder.status()["state"] == "RUNNING":

@@ -22,6 +22,9 @@ from lenet.locks import locked
 from lenet.project import Project
 from lenet.runs import FAILED, FINISHED, KILLED, RESULTS, RUNNING, RunFolder, locate
 
+PROJECTIONS_OWN = ".mlflow.json"
+"""Start of a temporary file that another process may be writing at this moment, under a lock of its own."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -134,24 +137,19 @@ def _train(
     on_change: Callable[[RunFolder], None],
     say: Callable[[str], None],
 ) -> Outcome:
+    from lenet.training.checkpoint import epochs_kept
     from lenet.training.devices import choose_accelerator
     from lenet.training.fit import CHECKPOINTS, fit
 
     for partial in folder.path.rglob(f"*{TEMPORARY_SUFFIX}"):  # of a process that was killed while it wrote
-        partial.unlink(missing_ok=True)
+        if not partial.name.startswith(PROJECTIONS_OWN):
+            partial.unlink(missing_ok=True)
     accelerator = choose_accelerator(config)
-    done = len(_known_history(folder))
+    done = epochs_kept(folder.path / CHECKPOINTS)
     with _attempt(project, folder, accelerator, done, on_change):
         fit(config, project.prepared(config.data.name), folder.path, lambda: on_change(folder), say)
     shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
     return Outcome(folder, f"resumed after epoch {done}" if done else "trained")
-
-
-def _known_history(folder: RunFolder) -> list[dict[str, float]]:
-    try:
-        return folder.history()
-    except DamagedError:  # it is written again from the checkpoint
-        return []
 
 
 @contextmanager

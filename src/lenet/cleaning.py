@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lenet.durable import TEMPORARY_SUFFIX
+from lenet.listing import read_line
 from lenet.locks import is_held
 from lenet.project import Project
 from lenet.runs import DAMAGED, FAILED, FINISHED, KILLED, RunFolder, all_runs
@@ -39,7 +40,7 @@ def find_waste(project: Project, also_killed: bool = False) -> list[Waste]:
     for folder in all_runs(project):
         if is_held(folder.lock):
             continue
-        state = folder.state()
+        state = read_line(folder).state
         if state in {FAILED, DAMAGED} or (state == KILLED and also_killed):
             waste.append(Waste(folder.path, f"{state.lower()} run {_name(folder)}"))
             continue

@@ -99,21 +99,24 @@ def _explain(error: Exception, conf: Path) -> str:
 
 
 def _suggestion(name: str, conf: Path) -> str:
-    known = sorted(_known_keys(conf))
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, sorted(_known_keys(conf, name)), n=1)
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
-def _known_keys(conf: Path) -> Iterator[str]:
+def _known_keys(conf: Path, wrong: str) -> Iterator[str]:
+    """Give groups and keys, but not `wrong` itself, which some option that is not chosen may have."""
     import yaml
 
     from lenet.schema import flatten
 
     for path in conf.rglob("*.yaml"):
-        parts = path.relative_to(conf).parts[:-1]
+        group = path.relative_to(conf).parts[:-1]
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(body, dict) and parts != ("experiment",):
-            yield from (".".join((*parts, name)) for name, _ in flatten(body))
+        if group and group != ("experiment",) and isinstance(body, dict):
+            yield "/".join(group)
+            keys = (".".join((*group, key)) for key, _ in flatten(body))
+            yield from (key for key in keys if key != wrong)
+    yield from ("experiment", "seed")
 
 
 def _first_line(error: Exception) -> str:

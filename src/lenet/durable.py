@@ -80,6 +80,10 @@ def write_json(path: Path, body: dict[str, Any]) -> None:
     write_text(path, json.dumps({**body, SEAL: seal}, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read what `write_json` wrote, without its seal.
 
@@ -88,8 +92,8 @@ def read_json(path: Path) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
     """
     try:
-        body = json.loads(path.read_bytes().decode())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        body = json.loads(path.read_bytes().decode(), parse_constant=_refuse_constant)
+    except ValueError as error:  # not UTF-8, not JSON, or a number that JSON has not
         raise DamagedError(
             f"{path}: not readable as JSON ({error}); restore it or delete it to make it anew"
         ) from error

@@ -60,6 +60,13 @@ class Row:
         """Return the run's folder."""
         return RunFolder(project.runs / self.fingerprint)
 
+    def history(self, project: Project) -> list[dict[str, float]]:
+        """Return the run's epochs; none where the file is damaged, which asking again mends."""
+        try:
+            return self.folder(project).history()
+        except DamagedError:
+            return []
+
     def error(self, project: Project) -> float | None:
         """Return the run's validation error in percent; None where it has none."""
         try:
@@ -194,8 +201,7 @@ def print_rows(project: Project, rows: Sequence[Row]) -> None:
     for heading in ("run", *shown, "val/error %", "epochs", "seconds", "state"):
         table.add_column(heading, justify="left" if heading in {"run", "state"} else "right")
     for row in rows:
-        history = row.folder(project).history()
-        error = row.error(project)
+        history, error = row.history(project), row.error(project)
         table.add_row(
             row.fingerprint[:SHORT],
             *(str(row.knobs.get(name, "")) for name in shown),

@@ -9,7 +9,7 @@ from lenet.locks import is_held
 from lenet.project import Project
 from lenet.runs import KILLED, RunFolder, all_runs
 from lenet.tracking.projection import Projection, is_up_to_date
-from lenet.tracking.store import be_patient, shown_uri, tracking_uri
+from lenet.tracking.store import be_patient, reason, shown_uri, tracking_uri
 
 
 def outdated(project: Project) -> list[tuple[RunFolder, str, str]]:
@@ -57,5 +57,6 @@ def _send(projection: Projection, folder: RunFolder, uri: str) -> None:
     try:
         projection.send(folder)
     except (MlflowException, RequestException) as error:
-        reason = str(error).splitlines()[0]
-        raise LenetError(f"MLflow at {shown_uri(uri)}: {reason}; start it and run `lenet sync` again") from error
+        raise LenetError(
+            f"MLflow at {shown_uri(uri)}: {reason(uri, error)}; start it and run `lenet sync` again"
+        ) from error

@@ -69,10 +69,13 @@ def test_the_same_model_twice_is_one_version_and_another_is_the_challenger(shelf
     assert len(shelf.versions()) == 2
 
 
-def test_a_version_leads_back_to_its_run_and_predicts_as_the_reader_does(shelf: Shelf) -> None:
+def test_a_version_leads_back_to_its_run_and_predicts_as_the_reader_does(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import mlflow
 
     config, folder, place = shelf.train(1)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", place.uri)
     version = shelf.register(1)
     (found,) = shelf.versions()
     sha256 = folder.status()["files"]["weights.safetensors"]

@@ -121,7 +121,6 @@ def test_a_users_patience_stands(project: Project, monkeypatch: pytest.MonkeyPat
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "10"
 
 
-@pytest.mark.xfail(strict=True, reason="store.py open_store: mlflow.set_tracking_uri sets MLFLOW_TRACKING_URI as well")
 def test_opening_one_store_does_not_change_which_is_the_default(project: Project) -> None:
     before = tracking_uri(project)
     open_store(project, tracking_uri(project, "sqlite:///other.db"))

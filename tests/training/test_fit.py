@@ -206,17 +206,7 @@ def test_history_knows_of_the_epochs_that_an_interruption_saved(
     assert len(history(tmp_path)) == int(newest.name.split("-")[1])
 
 
-HEARD_TOO_EARLY = pytest.mark.xfail(
-    strict=True,
-    raises=SystemExit,
-    reason="fit.py _Keeper.on_fit_start: Lightning takes SIGTERM after that hook; listen in on_train_start",
-)
-FORGOTTEN = pytest.mark.xfail(
-    strict=True, reason="fit.py: a signal heard after the last step is forgotten; a sweep would go on"
-)
-
-
-@pytest.mark.parametrize("signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=HEARD_TOO_EARLY)])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_between_two_epochs_ends_it(
     config: Config, prepared: Path, tmp_path: Path, signum: signal.Signals
 ) -> None:
@@ -230,7 +220,6 @@ def test_a_signal_between_two_epochs_ends_it(
     assert len(history(tmp_path)) == 1
 
 
-@FORGOTTEN
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_after_the_last_step_is_not_forgotten(
     config: Config, prepared: Path, tmp_path: Path, signum: signal.Signals
@@ -305,7 +294,6 @@ def test_threads_are_those_that_were_asked_for(
     assert set(seen) == {threads + 1}
 
 
-@pytest.mark.xfail(strict=True, reason="fit.py _fit: trainer.threads of one job holds for the jobs after it")
 def test_threads_of_one_run_are_not_those_of_the_next(
     make_config: MakeConfig, prepared: Path, tmp_path: Path, threads: int
 ) -> None:

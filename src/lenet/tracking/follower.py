@@ -8,7 +8,7 @@ from collections.abc import Callable
 from lenet.project import Project
 from lenet.runs import RunFolder
 from lenet.tracking.projection import Projection
-from lenet.tracking.store import be_patient, shown_uri
+from lenet.tracking.store import be_patient, reason, shown_uri
 
 FAREWELL_SECONDS = 60.0
 """How long a command waits at its end for a store that answers slowly."""
@@ -91,4 +91,4 @@ class Follower:
             self._unsent.discard(folder.fingerprint)
         except (MlflowException, RequestException, SQLAlchemyError, OSError, LenetError) as error:
             self._unsent.add(folder.fingerprint)
-            self._warn(str(error).splitlines()[0] if str(error) else type(error).__name__)
+            self._warn(reason(self._uri, error))

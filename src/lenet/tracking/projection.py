@@ -170,8 +170,9 @@ class Projection:
             self._epochs_sent[folder.fingerprint] = sent
         metrics = _metrics(folder, sent)
         tested = evaluation(folder)
-        if tested and "test/error" not in client.get_run(run_id).data.metrics:
-            metrics += _test_metrics(tested, folder)
+        if tested:
+            known = client.get_run(run_id).data.metrics
+            metrics += [metric for metric in _test_metrics(tested, folder) if known.get(metric.key) != metric.value]
         for start in range(0, len(metrics), METRICS_A_BATCH):
             client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_BATCH])
         sent.update(metric.step for metric in metrics)
@@ -249,4 +250,4 @@ def _tags(folder: RunFolder) -> dict[str, str]:
             "lenet.attempts": str(len(status["attempts"])),
         }
         tags |= {f"lenet.version.{name}": value for name, value in last["versions"].items()}
-    return {name: value for name, value in tags.items() if value}
+    return tags

@@ -52,6 +52,13 @@ def shown_uri(uri: str) -> str:
     return uri.replace(f":{parts.password}@", ":…@") if parts.password else uri
 
 
+def reason(uri: str, error: Exception) -> str:
+    """Return the first line of what MLflow said, without the URI's password, which it repeats."""
+    line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    password = urlsplit(uri).password
+    return line.replace(f":{password}@", ":…@") if password else line
+
+
 def database_path(uri: str) -> Path | None:
     """Return the file of an SQLite store, or None for any other."""
     return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
@@ -80,8 +87,7 @@ def open_store(project: Project, uri: str) -> MlflowClient:
             with locked(path.with_name(f"{path.name}.lock")):
                 if not path.exists():
                     _make_database(path)
-        mlflow.set_tracking_uri(uri)  # the registry's client reads the global one
-        client = mlflow.MlflowClient(uri)
+        client = mlflow.MlflowClient(uri, registry_uri=uri)
         if path is not None:
             client.search_experiments(max_results=1)  # opens the file
     except SQLAlchemyError as error:
@@ -94,8 +100,10 @@ def open_store(project: Project, uri: str) -> MlflowClient:
 
 
 def _unusable(uri: str, error: Exception) -> str:
-    remedy = "move the file away, `lenet sync` fills a new one from the run folders"
-    return f"{shown_uri(uri)}: MLflow cannot open this store ({str(error).splitlines()[0]}); {remedy}"
+    remedy = "name another in tracking.uri or MLFLOW_TRACKING_URI"
+    if database_path(uri) is not None:
+        remedy = "move the file away, `lenet sync` fills a new one from the run folders"
+    return f"{shown_uri(uri)}: MLflow cannot open this store ({reason(uri, error)}); {remedy}"
 
 
 def _make_database(path: Path) -> None:

@@ -39,6 +39,13 @@ def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> Path | None:
     return None
 
 
+def epochs_kept(folder: Path) -> int:
+    """Return how many epochs the checkpoint to resume from has behind it; 0 where there is none."""
+    newest = newest_checkpoint(folder, lambda line: None)
+    match = NAME.fullmatch(newest.name) if newest else None
+    return int(match[1]) if match else 0
+
+
 class DurableCheckpoints(CheckpointIO):
     """Lightning's way to a file: every epoch is taken in memory, and written when it is due.
 

@@ -12,10 +12,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lenet.config import Config, parse_config
+from lenet.exits import TRACEBACK_VARIABLE
 
 LOOPBACK = "127.0.0.1"
 LEAVING_SECONDS = 10.0
@@ -58,7 +59,8 @@ def other_ranks(config: Config, prepared: Path, folder: Path) -> Iterator[None]:
         os.environ.update(_environment(0, world, port))
         yield
         for process in ranks:
-            process.wait(timeout=LEAVING_SECONDS)
+            with suppress(subprocess.TimeoutExpired):  # the run is whole without it
+                process.wait(timeout=LEAVING_SECONDS)
     finally:
         for process in ranks:
             process.kill()
@@ -77,9 +79,17 @@ def _work() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     task = json.load(sys.stdin)
 
+    from lenet.errors import EXIT_FAILED, LenetError
     from lenet.training.fit import fit_rank
 
-    fit_rank(parse_config(task["config"]), Path(task["prepared"]), Path(task["folder"]), int(os.environ["LOCAL_RANK"]))
+    config, rank = parse_config(task["config"]), int(os.environ["LOCAL_RANK"])
+    try:
+        fit_rank(config, Path(task["prepared"]), Path(task["folder"]), rank)
+    except (LenetError, RuntimeError):
+        # What went wrong here went wrong on rank 0 too, or is that rank 0 has left; it is rank 0 that reports.
+        if os.environ.get(TRACEBACK_VARIABLE) == "1":
+            raise
+        sys.exit(EXIT_FAILED)
 
 
 if __name__ == "__main__":

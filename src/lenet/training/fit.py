@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ def fit(
     """
     choose_accelerator(config)
     with (
+        _threads(config.trainer.threads),
         Interrupts() as interrupts,
         other_ranks(config, prepared, folder) if config.trainer.devices > 1 else nullcontext(),
     ):
@@ -67,7 +68,19 @@ def fit(
 
 def fit_rank(config: Config, prepared: Path, folder: Path, rank: int) -> None:
     """Take part in a training as one of its other ranks, which keep nothing."""
-    _fit(config, prepared, folder, rank, keeper=None, say=lambda line: None)
+    with _threads(config.trainer.threads):
+        _fit(config, prepared, folder, rank, keeper=None, say=lambda line: None)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Within the block torch uses `count` threads, or as many as before where it is 0."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Keeper(Callback):
@@ -80,8 +93,8 @@ class _Keeper(Callback):
         self._on_epoch = on_epoch
         self._epochs = config.trainer.epochs
 
-    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self.interrupts.listen()
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.interrupts.listen()  # Lightning's own handlers are in place by now
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.interrupts.check()
@@ -116,8 +129,6 @@ def _fit(
     config: Config, prepared: Path, folder: Path, rank: int, keeper: _Keeper | None, say: Callable[[str], None]
 ) -> None:
     _quiet_lightning()
-    if config.trainer.threads:
-        torch.set_num_threads(config.trainer.threads)
     lightning.seed_everything(config.seed, verbose=False)
     world = config.trainer.devices
     module, images, labels, held_out = _build(config, prepared)
@@ -145,6 +156,7 @@ def _fit(
     if keeper:
         keeper.keep(module)
         _write_results(module, device, folder)
+        keeper.interrupts.check()  # heard after the last step: a sweep must not go on to its next run
 
 
 def _build(config: Config, prepared: Path) -> tuple[LenetModule, Tensor, Tensor, EvaluationBatches]:
