@@ -37,7 +37,9 @@ class Follower:
         self._thread: threading.Thread | None = None
 
     def changed(self, folder: RunFolder) -> None:
-        """Note that a folder holds something new, and return at once."""
+        """Note that a folder holds something new, and return at once; the first time, once MLflow is imported."""
+        if self._thread is None:
+            self._try(self._projection.warm)
         with self._changed:
             self._waiting[folder.fingerprint] = folder
             if self._thread is None:
@@ -79,6 +81,13 @@ class Follower:
                 self._busy = False
 
     def _send(self, folder: RunFolder) -> None:
+        if self._try(lambda: self._projection.send(folder)):
+            self._unsent.discard(folder.fingerprint)
+        else:
+            self._unsent.add(folder.fingerprint)
+
+    def _try(self, action: Callable[[], object]) -> bool:
+        """Do something with the store, and say whether it was there."""
         be_patient()
         from mlflow.exceptions import MlflowException
         from requests import RequestException
@@ -87,8 +96,8 @@ class Follower:
         from lenet.errors import LenetError
 
         try:
-            self._projection.send(folder)
-            self._unsent.discard(folder.fingerprint)
+            action()
         except (MlflowException, RequestException, SQLAlchemyError, OSError, LenetError) as error:
-            self._unsent.add(folder.fingerprint)
             self._warn(reason(self._uri, error))
+            return False
+        return True

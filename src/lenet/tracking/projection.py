@@ -12,7 +12,7 @@ from lenet.locks import locked
 from lenet.project import Project
 from lenet.runs import FAILED, FINISHED, KILLED, RUNNING, RunFolder
 from lenet.schema import flatten
-from lenet.tracking.store import experiment_id, holds_run, open_store
+from lenet.tracking.store import be_patient, database_path, experiment_id, holds_run, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,6 +87,21 @@ class Projection:
         self._experiment_id = ""
         self._places: dict[str, Place] = {}
         self._epochs_sent: dict[str, set[int]] = {}
+
+    def warm(self) -> None:
+        """Import MLflow and open an SQLite store: seconds of Python that a training beside them would pay for.
+
+        Two threads of Python share one interpreter, so a training's first epoch takes longer by as much as it overlaps.
+        A server is not waited for here.
+
+        Raises:
+            MlflowException, LenetError: the store cannot be opened.
+        """
+        be_patient()
+        import mlflow  # noqa: F401
+
+        if database_path(self._uri) is not None:
+            self._connect()
 
     def send(self, folder: RunFolder) -> Place:
         """Bring the store up to date with a folder; what it holds already is not sent again.
