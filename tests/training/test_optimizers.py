@@ -87,7 +87,7 @@ ADAM = {"name": "adam", "beta1": 0.8, "beta2": 0.95} | SHARED
     ],
 )
 def test_every_knob_arrives(make_config: MakeConfig, body: dict[str, Any], kind: type, knobs: dict[str, Any]) -> None:
-    optimizer = build_optimizer(make_config(optimizer=body).optimizer, [nn.Parameter(torch.ones(2))], on_gpu=False)
+    optimizer = build_optimizer(make_config(optimizer=body).optimizer, [nn.Parameter(torch.ones(2))])
     assert type(optimizer) is kind
     (group,) = optimizer.param_groups
     assert {name: group[name] for name in knobs} == knobs
@@ -95,7 +95,7 @@ def test_every_knob_arrives(make_config: MakeConfig, body: dict[str, Any], kind:
 
 def step_from(config: Config, weight: float, gradient: float) -> float:
     parameter = nn.Parameter(torch.tensor([weight], dtype=torch.float64))
-    optimizer = build_optimizer(config.optimizer, [parameter], on_gpu=False)
+    optimizer = build_optimizer(config.optimizer, [parameter])
     parameter.grad = torch.tensor([gradient], dtype=torch.float64)
     optimizer.step()
     return float(parameter)

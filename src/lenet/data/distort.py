@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
 class ShiftedWindows:
@@ -18,7 +17,9 @@ class ShiftedWindows:
 
     def __init__(self, images: Tensor, field: int, shift: int) -> None:
         margin = (field - images.shape[-1]) // 2 + shift
-        padded = functional.pad(images, (margin,) * 4)
+        count, height, width = images.shape
+        padded = images.new_zeros(count, height + 2 * margin, width + 2 * margin)
+        padded[:, margin : margin + height, margin : margin + width] = images
         self.shift = shift
         # A view [n, 2·shift + 1, 2·shift + 1, field, field]: every translation is an index, not a copy.
         self._windows = padded.unfold(1, field, 1).unfold(2, field, 1)

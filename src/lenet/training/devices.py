@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lenet.config import Config
 from lenet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def choose_accelerator(config: Config) -> str:
@@ -25,3 +30,17 @@ def choose_accelerator(config: Config) -> str:
     if devices > found:
         raise ConfigError(f"trainer.devices={devices}: torch finds {found} CUDA device(s) here")
     return "gpu"
+
+
+def lay_out(network: nn.Module, config: Config, accelerator: str) -> nn.Module:
+    """Return the network with its weights in the memory order that trains fastest; their values stay.
+
+    On a CPU convolutions and poolings with the channels innermost take a tenth less of a step; batch normalisation
+    in that order takes twice the whole step's time, so networks that have it keep PyTorch's own.
+    """
+    import torch
+
+    if accelerator == "cpu" and config.model.normalization == "none":
+        # torch's stub types only the overloads that name a dtype or a device
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network

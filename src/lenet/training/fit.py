@@ -19,15 +19,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lenet.config import Config
-from lenet.data.distort import ShiftedWindows
-from lenet.data.loader import EVALUATION_BATCH, EvaluationBatches, TrainingBatches
-from lenet.data.prepared import load_training
-from lenet.data.split import split
+from lenet.data.loader import EVALUATION_BATCH, TrainingBatches
+from lenet.data.placed import PlacedSet, place, place_windows
 from lenet.durable import replacing, write_bytes, write_json
-from lenet.network.field import BYTE_SCALE, DigitReader, Field
+from lenet.network.field import DigitReader, Field
 from lenet.network.lenet5 import INPUT_SIZE, build_network
 from lenet.training.checkpoint import DurableCheckpoints, newest_checkpoint
-from lenet.training.devices import choose_accelerator
+from lenet.training.devices import choose_accelerator, lay_out
 from lenet.training.distributed import other_ranks
 from lenet.training.interrupts import Interrupts
 from lenet.training.module import LenetModule
@@ -131,16 +129,16 @@ def _fit(
     _quiet_lightning()
     lightning.seed_everything(config.seed, verbose=False)
     world = config.trainer.devices
-    module, images, labels, held_out = _build(config, prepared)
     checkpoints = keeper.checkpoints if keeper else DurableCheckpoints(folder / CHECKPOINTS, 0.0)
     trainer = _trainer(config, [keeper, EpochBar(config)] if keeper else [_FollowerEpochs()], checkpoints)
     device = trainer.strategy.root_device
-    windows = ShiftedWindows(images.to(device), INPUT_SIZE, config.distortion.shift)
+    placed = place(prepared, config.data, device)
+    windows = place_windows(placed.images, INPUT_SIZE, config.distortion.shift)
+    module = _build(config, placed, choose_accelerator(config))
     module.batches = TrainingBatches(
-        windows, labels.to(device), config.trainer.batch_size, config.seed, lambda: module.current_epoch, rank, world
+        windows, placed.labels, config.trainer.batch_size, config.seed, lambda: module.current_epoch, rank, world
     )
-    if len(held_out):
-        module.validation = EvaluationBatches(held_out.images.to(device), held_out.labels.to(device))
+    module.validation = placed.validation
     if keeper:
         keeper.interrupts.check()
     resume = newest_checkpoint(folder / CHECKPOINTS, say)
@@ -159,25 +157,9 @@ def _fit(
         keeper.interrupts.check()  # heard after the last step: a sweep must not go on to its next run
 
 
-def _build(config: Config, prepared: Path) -> tuple[LenetModule, Tensor, Tensor, EvaluationBatches]:
-    """Return the module, the training images and labels, and the validation part, all on the CPU."""
-    arrays = load_training(prepared)
-    train, validation = split(arrays.order, config.data.train_size, config.data.validation_size)
-    images, labels = torch.from_numpy(arrays.images), torch.from_numpy(arrays.labels.astype(np.int64))
-    mean, deviation = pixel_statistics(images[torch.from_numpy(train)])
-    reader = DigitReader(Field(mean, deviation), build_network(config.model, config.data.classes))
-    chosen, held_out = torch.from_numpy(train), torch.from_numpy(validation)
-    batches = EvaluationBatches(images[held_out], labels[held_out])
-    return LenetModule(config, reader), images[chosen], labels[chosen], batches
-
-
-def pixel_statistics(images: Tensor) -> tuple[float, float]:
-    """Return mean and standard deviation of all pixels of bytes [n, h, w] on the scale 0 to 1, exactly summed."""
-    counts = torch.bincount(images.reshape(-1), minlength=256).double()
-    values = torch.arange(256, dtype=torch.float64) / BYTE_SCALE
-    mean = (counts * values).sum() / counts.sum()
-    variance = (counts * (values - mean) ** 2).sum() / counts.sum()
-    return float(mean), float(variance.sqrt())
+def _build(config: Config, placed: PlacedSet, accelerator: str) -> LenetModule:
+    network = lay_out(build_network(config.model, config.data.classes), config, accelerator)
+    return LenetModule(config, DigitReader(Field(placed.mean, placed.deviation), network))
 
 
 def _trainer(config: Config, callbacks: list[Callback], checkpoints: DurableCheckpoints) -> lightning.Trainer:

@@ -54,7 +54,7 @@ class LenetModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the config's optimizer; the schedule is a function of the step's number and needs no state."""
-        return build_optimizer(self.config.optimizer, self.reader.parameters(), self.device.type == "cuda")
+        return build_optimizer(self.config.optimizer, self.reader.parameters())
 
     def train_dataloader(self) -> TrainingBatches:
         """Return the batches that `fit` placed on the device."""

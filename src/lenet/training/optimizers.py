@@ -11,9 +11,8 @@ from torch import nn
 from lenet.config import AdamWConfig, ConstantConfig, CosineConfig, OneCycleConfig, Optimizer, Schedule, SgdConfig
 
 
-def build_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter], on_gpu: bool) -> torch.optim.Optimizer:
-    """Return the optimizer that the config names, at its full learning rate."""
-    fused = True if on_gpu else None  # one kernel a step in place of dozens
+def build_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Return the optimizer that the config names, at its full learning rate: one fused kernel a step."""
     if isinstance(config, SgdConfig):
         return torch.optim.SGD(
             parameters,
@@ -21,7 +20,7 @@ def build_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter], on_gp
             momentum=config.momentum,
             nesterov=config.nesterov,
             weight_decay=config.weight_decay,
-            fused=fused,
+            fused=True,
         )
     kind: type[torch.optim.Adam] = torch.optim.AdamW if isinstance(config, AdamWConfig) else torch.optim.Adam
     return kind(
@@ -29,7 +28,7 @@ def build_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter], on_gp
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
         weight_decay=config.weight_decay,
-        fused=fused,
+        fused=True,
     )
 
 

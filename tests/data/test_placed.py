@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lenet.config import Config
+from lenet.data.placed import pixel_statistics, place, place_windows
+from lenet.data.prepared import load_training, read_card
+from lenet.data.split import split
+from lenet.errors import ConfigError, DataError
+
+CPU = torch.device("cpu")
+
+
+def test_parts_are_those_of_the_split_and_the_card(make_config: Callable[..., Config], prepared: Path) -> None:
+    data = make_config().data
+    placed, arrays, card = place(prepared, data, CPU), load_training(prepared), read_card(prepared)
+    train, held_out = split(arrays.order, data.train_size, data.validation_size)
+    assert np.array_equal(placed.images.numpy(), arrays.images[train])
+    assert np.array_equal(placed.labels.numpy(), arrays.labels[train])
+    assert placed.validation is not None
+    assert np.array_equal(placed.validation.images.numpy(), arrays.images[held_out])
+    assert np.array_equal(placed.validation.labels.numpy(), arrays.labels[held_out])
+    pixels = arrays.images[train] / 255
+    assert placed.mean == pytest.approx(pixels.mean(), rel=1e-9)
+    assert placed.deviation == pytest.approx(pixels.std(), rel=1e-9)
+    assert card["name"] == data.name
+
+
+def test_it_is_read_once_and_again_when_another_part_is_asked_for(
+    make_config: Callable[..., Config], prepared: Path, tmp_path: Path
+) -> None:
+    data = make_config().data
+    copy = shutil.copytree(prepared, tmp_path / "mnist")
+    first = place(copy, data, CPU)
+    (copy / "train" / "images.npy").unlink()
+    assert place(copy, data, CPU) is first
+    smaller = replace(data, train_size=100)
+    assert len(place(prepared, smaller, CPU).labels) == 100
+
+
+def test_no_validation_part(make_config: Callable[..., Config], prepared: Path) -> None:
+    assert place(prepared, replace(make_config().data, validation_size=0), CPU).validation is None
+
+
+def test_windows_are_made_once_a_shift() -> None:
+    images = torch.zeros(3, 28, 28, dtype=torch.uint8)
+    assert place_windows(images, 32, 1) is place_windows(images, 32, 1)
+    assert place_windows(images, 32, 1) is not place_windows(images, 32, 2)
+    assert place_windows(images.clone(), 32, 1) is not place_windows(images, 32, 1)
+
+
+def test_a_set_that_is_not_prepared_and_a_part_that_is_too_large(
+    make_config: Callable[..., Config], prepared: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="lenet data"):
+        place(tmp_path / "mnist", make_config().data, CPU)
+    with pytest.raises(ConfigError, match=r"data\.train_size"):
+        place(prepared, replace(make_config().data, train_size=10**6), CPU)
+
+
+def test_pixel_statistics_of_two_pixels() -> None:
+    assert pixel_statistics(torch.tensor([[[0, 255]]], dtype=torch.uint8)) == (0.5, 0.5)
