@@ -25,12 +25,12 @@ from torchmetrics import MaxMetric, MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from lenet.composition import compose
-from lenet.config import Config
+from lenet.config import AdamConfig, Config
 from lenet.data.prepared import load_training, read_card
 from lenet.data.split import split
 from lenet.network.lenet5 import build_network
 from lenet.project import Project, find_project
-from lenet.training.optimizers import build_optimizer, learning_rate_factor
+from lenet.training.optimizers import learning_rate_factor
 
 BYTE_SCALE = 255.0
 PAD = 2
@@ -98,7 +98,13 @@ class TemplateModule(lightning.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Return the config's optimizer and its schedule, by the step."""
         settings, steps = self.config.optimizer, self.config.trainer.epochs * self.steps_an_epoch
-        optimizer = build_optimizer(settings, self.net.parameters(), on_gpu=False)
+        assert isinstance(settings, AdamConfig)  # what train.py trains unless it is told otherwise
+        optimizer = torch.optim.Adam(
+            self.net.parameters(),
+            lr=settings.learning_rate,
+            betas=(settings.beta1, settings.beta2),
+            weight_decay=settings.weight_decay,
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_factor(settings.schedule, step, steps, self.steps_an_epoch)
         )
