@@ -29,7 +29,7 @@ repro: $(STAMP) ## run the whole pipeline, as far as it is out of date
 	@echo "compare:  lenet ui   (after: source $(VENV)/bin/activate)"
 
 test: $(STAMP) ## run the tests, the fast ones first
-	@python -m pytest
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP) ## format, lint and type-check
 	@ruff format --check . && ruff check . && mypy
@@ -38,7 +38,7 @@ ui: $(STAMP) ## open MLflow on the project's store
 	@lenet ui
 
 bench: $(STAMP) ## measure speed and bookkeeping, on a machine that does nothing else
-	@python benchmarks/throughput.py && python benchmarks/bookkeeping.py
+	@python benchmarks/throughput.py && python benchmarks/bookkeeping.py && python benchmarks/search.py
 
 readme: $(STAMP) ## write the table of results into README.md
 	@lenet report --readme

@@ -120,6 +120,14 @@ def share(row: dict[str, dict[str, float]], what: str) -> float:
     return 100 * (row[OURS][what] - row[BARE][what]) / row[OURS][what]
 
 
+def is_up_to_date(dvc: str, environment: dict[str, str]) -> bool:
+    """Say whether `dvc repro` would find nothing to do in this checkout."""
+    try:
+        return UP_TO_DATE in timed([dvc, "repro", "--dry"], environment)[1]
+    except LenetError:  # outs are missing: it was never reproduced here
+        return False
+
+
 def startup(times: int, epochs: int, home: Path) -> dict[str, Any]:
     """Measure the commands that should feel instant; `home` holds the run that is asked for again."""
     environment, own = home_environment(home), home_environment(machine.ROOT)
@@ -131,7 +139,7 @@ def startup(times: int, epochs: int, home: Path) -> dict[str, Any]:
         "python train.py --help": ([*train, "--help"], environment),
         "python train.py, already trained": (again, environment),
     }
-    if UP_TO_DATE in timed([dvc, "repro", "--dry"], own)[1]:
+    if is_up_to_date(dvc, own):
         commands["dvc repro, nothing to do"] = ([dvc, "repro"], own)
     else:
         print("dvc repro is left out: the checkout is not up to date; `make repro` first")

@@ -11,8 +11,8 @@ from lenet import __version__
 from lenet.cli import build_parser, main
 from lenet.project import Project
 
-PEOPLES = ("runs", "ui", "sync", "replay", "clean", "data")
-STAGES = ("fetch", "prepare", "compose", "train", "evaluate", "register", "report")
+PEOPLES = ("runs", "ui", "sync", "replay", "clean", "search", "data")
+STAGES = ("fetch", "prepare", "compose", "train", "refit", "evaluate", "register", "report")
 COMMANDS = PEOPLES + STAGES
 
 

@@ -6,8 +6,10 @@ import pytest
 
 from lenet.composition import anchored, compose, unanchored
 from lenet.config import AdamConfig, Config, SgdConfig
+from lenet.durable import write_text
 from lenet.errors import ConfigError
 from lenet.project import Project
+from lenet.search.findings import experiment
 
 VARIANTS = {
     "lenet5": ("tanh", "average", "none"),
@@ -43,7 +45,20 @@ def test_every_variant_is_what_its_file_says(project: Project, variant: str) -> 
 
 
 def test_every_file_in_experiment_is_tested_above(project: Project) -> None:
-    assert {path.stem for path in (project.conf / "experiment").glob("*.yaml")} == set(VARIANTS)
+    assert {path.stem for path in (project.conf / "experiment").glob("*.yaml")} == {*VARIANTS, "searched"}
+
+
+def test_what_the_search_found_is_an_experiment_once_it_is_there(project: Project) -> None:
+    assert "no search has left its best recipe yet; `dvc repro search` makes one" in problem(
+        project, "experiment=searched"
+    )
+    found = compose(
+        project, ["experiment=lenet5_sigmoid", "optimizer=sgd", "optimizer.momentum=0.8", "distortion.shift=2"]
+    )
+    write_text(project.root / "results" / "search" / "best.yaml", experiment(found, "a test"))
+    again = compose(project, ["experiment=searched"])
+    assert again.identity() == found.identity()
+    assert again.name == "searched"
 
 
 def test_what_is_typed_stands_above_the_variant(project: Project) -> None:

@@ -121,7 +121,7 @@ def test_a_picture_of_another_kind_or_missing_is_refused(tmp_path: Path) -> None
 
 
 def test_markdown_shows_the_same_and_escapes_its_own_marks(sections: list[Section]) -> None:
-    text = markdown("a # title_", "lead *x* $y$ [z](w)", sections, "results/plots/")
+    text = markdown("a # title_", "lead *x* $y$ [z](w)", sections, home=sections[0].pictures[0][0].parents[1])
     lines = text.splitlines()
     assert "<script" not in text
     assert lines[0] == r"# a \# title\_"
@@ -135,7 +135,7 @@ def test_markdown_shows_the_same_and_escapes_its_own_marks(sections: list[Sectio
     pictures = [line for line in lines if line.startswith("![")]
     assert len(pictures) == 1
     assert pictures[0].startswith(r"![\] &lt;script")
-    assert pictures[0].endswith("](results/plots/it%27s%20a%7C%28picture%29.png)")
+    assert pictures[0].endswith(f"]({sections[0].pictures[0][0].parent.name}/it%27s%20a%7C%28picture%29.png)")
     assert "](it%27s" in markdown("t", "", sections)
 
 

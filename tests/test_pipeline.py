@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -8,8 +9,11 @@ import yaml
 from lenet.errors import ConfigError
 from lenet.pipeline import (
     EvaluateParams,
+    Gate,
     Params,
+    RefitParams,
     RegisterParams,
+    SearchParams,
     compose_variants,
     read_params,
     read_variant,
@@ -17,12 +21,15 @@ from lenet.pipeline import (
 )
 from lenet.project import Project
 
-PARAMS = {
+PARAMS: dict[str, Any] = {
     "data": "tiny",
     "variants": ["lenet5", "lenet5_relu"],
     "seeds": [1, 2],
     "overrides": ["trainer.epochs=2", "trainer=cpu"],
+    "search": {"name": "recipe", "trials": 4, "workers": 0},
+    "refit": {"candidates": 2, "seeds": [1, 2], "baseline": "lenet5_relu"},
     "evaluate": {"confidence": 0.9},
+    "gate": {"margin_points": 0.3, "confidence": 0.9, "floor_error_percent": 5, "alpha": 0.01, "reference": "digits/1"},
     "register": {"model": "digits"},
 }
 
@@ -45,7 +52,10 @@ def test_params_are_read(project: Project) -> None:
         variants=("lenet5", "lenet5_relu"),
         seeds=(1, 2),
         overrides=("trainer.epochs=2", "trainer=cpu"),
+        search=SearchParams("recipe", 4, 0),
+        refit=RefitParams(2, (1, 2), "lenet5_relu"),
         evaluate=EvaluateParams(0.9),
+        gate=Gate(0.3, 0.9, 5.0, 0.01, "digits/1"),
         register=RegisterParams("digits"),
     )
     assert read_params(project) == expected
@@ -56,12 +66,19 @@ def test_params_are_read(project: Project) -> None:
     [
         ({"variants": []}, "params.yaml: variants=[]: must name at least one"),
         ({"seeds": []}, "params.yaml: seeds=[]: must name at least one"),
+        (
+            {"refit": {"candidates": 2, "seeds": [1], "baseline": "lenet5_relu"}},
+            "params.yaml: refit.seeds=[1]: a comparison needs at least 2",
+        ),
+        ({"variants": ["lenet5_relu", "searched"]}, "params.yaml: variants names searched: the refit stage trains it"),
         ({"seeds": [1, 1]}, "params.yaml: seeds=[1, 1]: must not name one twice"),
         ({"variants": ["lenet5", "lenet5"]}, "params.yaml: variants=['lenet5', 'lenet5']: must not name one twice"),
         ({"seeds": 3}, "params.yaml: seeds=3: must be a list"),
         ({"seeds": [1.5]}, "params.yaml: seeds[0]=1.5: must be a whole number"),
         ({"seeds": [-1]}, "params.yaml: seeds[0]=-1: must be at least 0"),
         ({"evaluate": {"confidence": 1}}, "params.yaml: evaluate.confidence=1"),
+        ({"gate": PARAMS["gate"] | {"margin_points": 0}}, "params.yaml: gate.margin_points=0: must be more than 0"),
+        ({"gate": PARAMS["gate"] | {"reference": 1}}, "params.yaml: gate.reference=1: must be a text"),
         ({"seed": [1]}, "params.yaml: seed: no such key; keys are data, variants, seeds"),
     ],
 )
@@ -90,8 +107,13 @@ def test_variants_are_composed_with_data_and_overrides(project: Project) -> None
 
 
 def test_an_unknown_variant_or_override_is_one_line(project: Project) -> None:
-    write_params(project, variants=["lenet7"])
+    write_params(project, variants=["lenet7"], refit=PARAMS["refit"] | {"baseline": "lenet7"})
     with pytest.raises(ConfigError, match=r"^params\.yaml: variants names lenet7: must be one of lenet5, lenet5_batch"):
+        compose_variants(project, read_params(project))
+    write_params(project, refit=PARAMS["refit"] | {"baseline": "lenet5_sigmoid"})
+    with pytest.raises(
+        ConfigError, match=r"^params\.yaml: refit\.baseline=lenet5_sigmoid: must be one of variants, lenet5,"
+    ):
         compose_variants(project, read_params(project))
     write_params(project, overrides=["trainer.epoch=2"])
     with pytest.raises(ConfigError, match=r"trainer\.epoch: no such key \(did you mean 'trainer\.epochs'\?\)"):

@@ -127,7 +127,7 @@ def test_a_finished_run_is_there_at_once(asker: Asker, config: Config) -> None:
     asker.states.clear()
     began = time.monotonic()
     outcome = asker(config)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 2
     assert outcome == Outcome(folder, "already trained")
     assert asker.states == []
     assert {path.name: path.stat().st_mtime_ns for path in folder.path.iterdir() if path.name != "lock"} == before
@@ -268,7 +268,7 @@ def test_a_run_that_fails_for_good_is_answered_at_once(asker: Asker, make_config
         RunFailedError, match=rf"^{folder.short}: failed before and would again: the loss is not finite"
     ):
         asker(config)
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 1
     assert (folder.path / "status.json").stat().st_mtime_ns == before
 
 

@@ -16,11 +16,11 @@ import yaml
 from lenet import environment
 from lenet.config import Config
 from lenet.durable import TEMPORARY_SUFFIX, read_json, sha256_file, write_json, write_text
-from lenet.errors import DamagedError, RunFailedError, Stopped
+from lenet.errors import DamagedError, RunFailedError, RunPruned, Stopped
 from lenet.fingerprint import code_digest
 from lenet.locks import locked
 from lenet.project import Project
-from lenet.runs import FAILED, FINISHED, KILLED, RESULTS, RUNNING, RunFolder, locate
+from lenet.runs import FAILED, FINISHED, KILLED, PRUNED, RESULTS, RUNNING, RunFolder, locate
 
 PROJECTIONS_OWN = ".mlflow.json"
 """Start of a temporary file that another process may be writing at this moment, under a lock of its own."""
@@ -74,6 +74,7 @@ def ask(
 
     Raises:
         RunFailedError: the training failed, now or before, for a reason of its own.
+        RunPruned: `on_change` ended it early; what is trained is kept.
         Stopped: a signal ended it.
     """
     folder = locate(project, config, data_digest)
@@ -182,6 +183,10 @@ def _attempt(
     except (Stopped, KeyboardInterrupt) as stop:
         attempt["ended"] = time.time()
         write(KILLED, str(stop) or "interrupted")
+        raise
+    except RunPruned as end:
+        attempt["ended"] = time.time()
+        write(PRUNED, str(end))
         raise
     except RunFailedError as error:
         attempt["ended"] = time.time()

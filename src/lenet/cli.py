@@ -59,6 +59,14 @@ def build_parser() -> argparse.ArgumentParser:
     clean = add("clean", _clean, "say what can be deleted, and delete it with --yes")
     clean.add_argument("--yes", action="store_true", help="delete it")
     clean.add_argument("--killed", action="store_true", help="also runs that were killed and could go on")
+    search = add("search", _search, "search for a better recipe, from where the search was left")
+    search.add_argument(
+        "overrides", nargs="*", help="search=<name> (conf/search), search.trials=60, data=…, as in Hydra"
+    )
+    search.add_argument("--join", action="store_true", help="work along with a search that another terminal leads")
+    search.add_argument("--dashboard", action="store_true", help="serve optuna-dashboard beside it (extra: dashboard)")
+    search.add_argument("--pipeline", action="store_true", help="stage: the search that params.yaml describes")
+    search.add_argument("--into", type=Path, help="a folder that the findings are copied to")
     data = add("data", _data, "fetch and prepare a data set")
     fetch = add("fetch", _fetch, "stage: fetch a data set's files and check them")
     for sub in (data, fetch):
@@ -68,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     prepare.add_argument("name", nargs="?", help="conf/data/<name>.yaml; default: the one in params.yaml")
     add("compose", _compose, "stage: write each variant's resolved config")
     add("train", _train, "stage: train a variant with every seed").add_argument("variant", help="as in params.yaml")
+    add("refit", _refit, "stage: train the search's best recipes with every seed, and choose by the mean")
     add("evaluate", _evaluate, "stage: choose on validation, then read the test set once")
     add("register", _register, "stage: put the chosen model into the MLflow registry")
     report = add("report", _report, "stage: write results/report.html and results/report.md")
@@ -117,6 +126,14 @@ def _clean(project: Project, arguments: Arguments) -> None:
     clean(project, arguments.killed, arguments.yes, _tell)
 
 
+def _search(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline import read_params
+    from lenet.search.session import pipeline_words, search
+
+    words = [*(pipeline_words(read_params(project)) if arguments.pipeline else ()), *arguments.overrides]
+    search(project, words, arguments.join, arguments.dashboard, arguments.into, _tell)
+
+
 def _data_name(project: Project, arguments: Arguments) -> str:
     from lenet.pipeline import read_params
 
@@ -152,6 +169,13 @@ def _train(project: Project, arguments: Arguments) -> None:
     from lenet.stages import train_variant
 
     train_variant(project, read_params(project), arguments.variant, _tell)
+
+
+def _refit(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline import read_params
+    from lenet.search.refit import refit
+
+    refit(project, read_params(project), _tell)
 
 
 def _evaluate(project: Project, arguments: Arguments) -> None:

@@ -36,12 +36,21 @@ def compose(project: Project, overrides: Sequence[str]) -> Config:
     Raises:
         ConfigError: an override or a file in conf/ says something that is not allowed.
     """
+    return parse_config(compose_tree(project, overrides))
+
+
+def compose_tree(project: Project, overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose conf/config.yaml with overrides into a plain tree that nobody has checked yet.
+
+    Raises:
+        ConfigError: an override names what is not there, or a file in conf/ cannot be read.
+    """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
     register_resolvers(project)
     with one_line_errors(project.conf), initialize_config_dir(str(project.conf), version_base=VERSION_BASE):
-        return to_config(hydra_compose(CONFIG_NAME, overrides=[anchored(override) for override in overrides]))
+        return _plain(hydra_compose(CONFIG_NAME, overrides=[anchored(override) for override in overrides]))
 
 
 def register_resolvers(project: Project) -> None:
@@ -51,6 +60,9 @@ def register_resolvers(project: Project) -> None:
     from lenet.sweep import sweep_folder
 
     OmegaConf.register_new_resolver("lenet.sweeps", lambda: str(sweep_folder(project)), replace=True)
+    # Hydra warns of a folder in its search path that is not there; conf/ is searched anyway.
+    results = project.root / "results" if (project.root / "results").is_dir() else project.conf
+    OmegaConf.register_new_resolver("lenet.results", lambda: str(results), replace=True)
 
 
 def to_config(tree: Any) -> Config:
@@ -59,15 +71,20 @@ def to_config(tree: Any) -> Config:
     Raises:
         ConfigError: a value is missing or not allowed.
     """
+    return parse_config(_plain(tree))
+
+
+def _plain(tree: Any) -> dict[str, Any]:
+    """Return a composed DictConfig as plain values, without what is Hydra's."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
         own = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
-        plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+        plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from error
-    return parse_config(plain)
+    return dict(plain)
 
 
 @contextmanager
@@ -85,6 +102,8 @@ def one_line_errors(conf: Path) -> Iterator[None]:
 
 def _explain(error: Exception, conf: Path) -> str:
     text = unanchored(str(error)).replace("experiment@_global_", "experiment")
+    if "search/best" in text:
+        return "experiment=searched: no search has left its best recipe yet; `dvc repro search` makes one"
     if match := re.search(r"Could not override '([^']+)'", text):
         return f"{match[1]}: no such key{_suggestion(match[1], conf)}; `python train.py --cfg job` shows them all"
     if match := re.search(r"Could not append to config\. An item is already at '([^']+)'", text):

@@ -33,6 +33,10 @@ class RunFailedError(LenetError):
     """A run ended without a result, for a reason that asking again will not change."""
 
 
+class RunPruned(Exception):  # noqa: N818
+    """A search ended a run early, for others did better by that epoch; its epochs are kept and it can go on."""
+
+
 class Stopped(BaseException):
     """A signal asked the training to end; not an Exception, so that no handler swallows it.
 

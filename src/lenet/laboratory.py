@@ -91,6 +91,11 @@ class Laboratory:
                 self._show(folder, config, follower)
         return outcome
 
+    def is_finished(self, config: Config) -> bool:
+        """Say whether a run needs no training."""
+        prepared = ensure_prepared(self.project, config.data.name, self._tell)
+        return locate(self.project, config, training_digest(prepared)).state() == FINISHED
+
     def try_to_ask(self, config: Config, origin: Origin) -> Outcome:
         """Answer like `ask`; a run that failed is an answer too."""
         try:

@@ -180,16 +180,15 @@ def markdown_table(table: Table) -> str:
     return f"{_paragraph(table.caption)}\n\n{text}" if table.caption else text
 
 
-def markdown(title: str, lead: str, sections: Sequence[Section], folder: str = ".") -> str:
+def markdown(title: str, lead: str, sections: Sequence[Section], home: Path | None = None) -> str:
     """Return the same content as GitHub Markdown.
 
     Args:
         title: the first heading.
         lead: the paragraph under it, or nothing.
         sections: as for `page`.
-        folder: where the pictures lie, seen from the Markdown file, with slashes; their file names are kept.
+        home: the folder of the Markdown file, under which the pictures lie; None: they lie beside it.
     """
-    place = "" if folder in {"", "."} else folder.rstrip("/") + "/"
     parts = [f"# {_plain(title)}"]
     if lead:
         parts.append(_paragraph(lead))
@@ -198,5 +197,7 @@ def markdown(title: str, lead: str, sections: Sequence[Section], folder: str = "
         parts += [_paragraph(paragraph) for paragraph in section.paragraphs]
         if section.table is not None:
             parts.append(markdown_table(section.table))
-        parts += [f"![{_plain(alt)}]({quote(place + path.name)})" for path, alt in section.pictures]
+        for path, alt in section.pictures:
+            seen = path.name if home is None else path.relative_to(home).as_posix()
+            parts.append(f"![{_plain(alt)}]({quote(seen)})")
     return "\n\n".join(parts) + "\n"

@@ -14,6 +14,7 @@ from lenet.durable import write_text
 from lenet.errors import ConfigError
 from lenet.project import Project
 from lenet.schema import Range, parse
+from lenet.verdict import Thresholds
 
 PARAMS = "params.yaml"
 BUILT_CONF = Path("build/conf")
@@ -23,9 +24,18 @@ TRAIN_METRICS = Path("results/train")
 CURVES = Path("results/curves")
 PLOTS = Path("results/plots")
 EVALUATION = Path("results/evaluation.json")
+QUALITY = Path("results/quality.json")
 REGISTRATION = Path("results/registration.json")
+SEARCH = Path("results/search")
+SEARCH_PAGE = Path("results/search.html")
+REFIT = Path("results/refit.json")
 REPORT_HTML = Path("results/report.html")
 REPORT_MARKDOWN = Path("results/report.md")
+
+SEARCHED = "searched"
+"""What the pipeline calls the recipe that the search found and the refit chose."""
+
+LEAST_REFIT_SEEDS = 2
 
 
 @dataclass(frozen=True)
@@ -36,10 +46,42 @@ class EvaluateParams:
 
 
 @dataclass(frozen=True)
+class Gate(Thresholds):
+    """What a challenger is asked for before it becomes champion."""
+
+    reference: str | None
+    """A network that never changes and is never left behind, as `lenet5/1` or the start of a fingerprint; or null."""
+
+
+@dataclass(frozen=True)
 class RegisterParams:
     """Where the best model goes."""
 
     model: str
+
+
+@dataclass(frozen=True)
+class SearchParams:
+    """The search of the pipeline."""
+
+    name: str
+    """conf/search/<name>.yaml."""
+    trials: Annotated[int, Range(low=1)]
+    """Trials in all."""
+    workers: Annotated[int, Range(low=0, high=1024)]
+    """Processes; 0 is one a GPU, or one a core."""
+
+
+@dataclass(frozen=True)
+class RefitParams:
+    """How the search's best are trained again."""
+
+    candidates: Annotated[int, Range(low=1, high=20)]
+    """The best so many configurations of the search."""
+    seeds: tuple[Annotated[int, Range(low=0, high=2**32 - 1)], ...]
+    """Each trained with all of these."""
+    baseline: str
+    """The variant that they are compared with."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +92,16 @@ class Params:
     variants: tuple[str, ...]
     seeds: tuple[Annotated[int, Range(low=0, high=2**32 - 1)], ...]
     overrides: tuple[str, ...]
+    search: SearchParams
+    refit: RefitParams
     evaluate: EvaluateParams
+    gate: Gate
     register: RegisterParams
+
+    @property
+    def contestants(self) -> tuple[str, ...]:
+        """What is evaluated: the variants and what the search found."""
+        return (*self.variants, SEARCHED)
 
 
 def read_params(project: Project) -> Params:
@@ -67,11 +117,18 @@ def read_params(project: Project) -> Params:
         raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
     try:
         params: Params = parse(Params, tree, "")
-        for name, values in (("variants", params.variants), ("seeds", params.seeds)):
+        named = (("variants", params.variants), ("seeds", params.seeds), ("refit.seeds", params.refit.seeds))
+        for name, values in named:
             if not values:
                 raise ConfigError(f"{name}=[]: must name at least one")
             if len(set(values)) < len(values):
                 raise ConfigError(f"{name}={list(values)}: must not name one twice")
+        if SEARCHED in params.variants:
+            raise ConfigError(f"variants names {SEARCHED}: the refit stage trains it, it is no variant to list")
+        if len(params.refit.seeds) < LEAST_REFIT_SEEDS:
+            raise ConfigError(
+                f"refit.seeds={list(params.refit.seeds)}: a comparison needs at least {LEAST_REFIT_SEEDS}"
+            )
     except ConfigError as error:
         raise ConfigError(f"{PARAMS}: {error}") from error
     return params
@@ -83,12 +140,16 @@ def compose_variants(project: Project, params: Params) -> dict[str, Config]:
     Raises:
         ConfigError: a variant, an override or a file in conf/ is not right.
     """
-    known = sorted(path.stem for path in (project.conf / "experiment").glob("*.yaml"))
+    known = sorted({path.stem for path in (project.conf / "experiment").glob("*.yaml")} - {SEARCHED})
     configs = {}
     for variant in params.variants:
         if variant not in known:
             raise ConfigError(f"{PARAMS}: variants names {variant}: must be one of {', '.join(known)}")
         configs[variant] = compose(project, [f"experiment={variant}", f"data={params.data}", *params.overrides])
+    if params.refit.baseline not in configs:
+        raise ConfigError(
+            f"{PARAMS}: refit.baseline={params.refit.baseline}: must be one of variants, {', '.join(params.variants)}"
+        )
     return configs
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from lenet.asking import Origin
-from lenet.config import Config
+from lenet.config import Config, parse_config
 from lenet.durable import read_json, write_json
 from lenet.errors import LenetError
 from lenet.laboratory import Laboratory
-from lenet.pipeline import EVALUATION, REGISTRATION, Params, read_params, read_variant
+from lenet.pipeline import BUILT_TRAIN, EVALUATION, REGISTRATION, Params, read_params
 from lenet.project import Project
 from lenet.runs import FINISHED, RunFolder
 from lenet.tracking.projection import Place
@@ -26,7 +26,7 @@ def register_choice(project: Project, params: Params, tell: Callable[[str], None
     """
     evaluation = read_json(project.root / EVALUATION)
     choice = evaluation["choice"]
-    config = read_variant(project, choice["variant"], choice["seed"])
+    config = _trained_config(project, choice["variant"], choice["seed"])
     with Laboratory(project, tell) as laboratory:
         outcome = laboratory.ask(config, Origin(f"{config.name} seed={config.seed}", "pipeline"))
     place = laboratory.place(outcome.folder, config)
@@ -34,6 +34,14 @@ def register_choice(project: Project, params: Params, tell: Callable[[str], None
         raise LenetError("MLflow does not show the chosen run yet; start its server and run `dvc repro` again")
     body = _register(project, place, config, outcome.folder, params.register.model, evaluation, tell)
     write_json(project.root / REGISTRATION, body)
+
+
+def _trained_config(project: Project, variant: str, seed: int) -> Config:
+    path = project.root / BUILT_TRAIN / variant / "runs.json"
+    for run in read_json(path)["runs"]:
+        if run["seed"] == seed:
+            return parse_config(run["config"])
+    raise LenetError(f"{path}: has no run with seed {seed}; `dvc repro evaluate` chooses anew")
 
 
 def heal_registry(project: Project, tell: Callable[[str], None]) -> None:
@@ -70,7 +78,7 @@ def _register(
 
     identity, status = folder.identity(), folder.status()
     git = status["attempts"][-1]["git"]
-    measured = evaluation["variants"][config.name]
+    measured = evaluation["variants"][evaluation["choice"]["variant"]]
     own = next(run for run in measured["runs"] if run["seed"] == config.seed)
     tags = {
         "lenet.fingerprint": folder.fingerprint,

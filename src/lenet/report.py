@@ -11,13 +11,18 @@ from lenet.pipeline import (
     BUILT_TRAIN,
     EVALUATION,
     PLOTS,
+    QUALITY,
+    REFIT,
     REGISTRATION,
     REPORT_HTML,
     REPORT_MARKDOWN,
+    SEARCH,
     Params,
 )
 from lenet.project import Project
+from lenet.quality_report import CALIBRATION_READING, PAIRS_READING, pairs_table, quality_table
 from lenet.runs import SHORT
+from lenet.search.report import refit_table, search_paragraphs, search_pictures
 
 README_START, README_END = "<!-- results: written by `lenet report --readme` -->", "<!-- /results -->"
 HEADER = ("variant", "test error %", "95 % interval", "validation error %", "seeds")
@@ -26,7 +31,8 @@ HEADER = ("variant", "test error %", "95 % interval", "validation error %", "see
 def write_report(project: Project, params: Params) -> None:
     """Write results/report.html and results/report.md from what the stages measured."""
     evaluation = read_json(project.root / EVALUATION)
-    registration = read_json(project.root / REGISTRATION)
+    registration, quality = read_json(project.root / REGISTRATION), read_json(project.root / QUALITY)
+    summary, refit = read_json(project.root / SEARCH / "summary.json"), read_json(project.root / REFIT)
     plots = project.root / PLOTS
     title, lead = f"LeNet-5 on {evaluation['data']}", _lead(evaluation)
     sections = [
@@ -40,13 +46,32 @@ def write_report(project: Project, params: Params) -> None:
                 (plots / "misread_digits.png", f"Test digits that {evaluation['choice']['variant']} misreads"),
             ),
         ),
+        Section("Is it chance?", paragraphs=(PAIRS_READING,), table=pairs_table(quality)),
+        Section(
+            "Beyond the error",
+            paragraphs=(CALIBRATION_READING,),
+            table=quality_table(evaluation, quality),
+            pictures=(
+                (plots / "robustness.png", "Test error under shift, scale, rotation, shear and two kinds of noise"),
+                (plots / "reliability.png", f"How often {evaluation['choice']['variant']} is right, by how sure it is"),
+                (plots / "recall.png", f"Digits of each class that {evaluation['choice']['variant']} reads right"),
+            ),
+        ),
+        Section(
+            "The search",
+            paragraphs=search_paragraphs(summary, refit),
+            table=refit_table(refit),
+            pictures=search_pictures(project.root / SEARCH / "plots"),
+        ),
         Section("The registered model", paragraphs=(_registered(registration, evaluation),)),
         Section(
             "Runs", paragraphs=("Every figure above comes from these runs.",), table=_runs_table(project, evaluation)
         ),
     ]
     write_text(project.root / REPORT_HTML, page(title, lead, sections))
-    write_text(project.root / REPORT_MARKDOWN, markdown(title, lead, sections, folder="plots"))
+    write_text(
+        project.root / REPORT_MARKDOWN, markdown(title, lead, sections, home=(project.root / REPORT_MARKDOWN).parent)
+    )
 
 
 def write_readme_table(project: Project) -> None:

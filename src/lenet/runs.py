@@ -3,7 +3,7 @@
 runs/<fingerprint>/
     run.json              what was asked: name, config, data, code, sweeps
     config.yaml           the same config, to read and to train again
-    status.json           RUNNING, FINISHED, FAILED or KILLED; the attempts; once FINISHED, the files' digests
+    status.json           RUNNING, FINISHED, FAILED, KILLED or PRUNED; the attempts; once FINISHED, the files' digests
     history.json          one row an epoch
     checkpoints/          while it is not finished
     weights.safetensors   the trained network with its normalisation
@@ -28,7 +28,11 @@ from lenet.project import Project
 SHORT = 12
 """Digits of a fingerprint that people see."""
 
-RUNNING, FINISHED, FAILED, KILLED, DAMAGED = "RUNNING", "FINISHED", "FAILED", "KILLED", "DAMAGED"
+RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
+PRUNED = "PRUNED"
+"""Ended early by a search; asked for again it goes on."""
+
+DAMAGED = "DAMAGED"
 RESULTS = ("weights.safetensors", "validation.npz", "history.json")
 HEADLINE = ("val/error", "val/loss", "train/error", "train/loss")
 

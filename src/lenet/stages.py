@@ -18,12 +18,14 @@ from lenet.durable import sha256_file, write_bytes, write_json, write_text
 from lenet.errors import ConfigError
 from lenet.evaluation.measures import spread
 from lenet.laboratory import Laboratory
+from lenet.parallel import default_workers
 from lenet.pipeline import (
     BUILT_PREDICTIONS,
     BUILT_TRAIN,
     CURVES,
     EVALUATION,
     PLOTS,
+    QUALITY,
     TRAIN_METRICS,
     Params,
     read_variant,
@@ -50,6 +52,11 @@ def train_variant(project: Project, params: Params, variant: str, tell: Callable
             shown = f"validation error {headline['val/error']:.2f} %" if "val/error" in headline else "no validation"
             tell(f"{outcome.folder.short}  {variant} seed={seed}: {outcome.answer}, {shown}")
             runs.append((config, outcome.folder))
+    write_variant(project, variant, runs)
+
+
+def write_variant(project: Project, variant: str, runs: list[tuple[Config, RunFolder]]) -> None:
+    """Write what the pipeline keeps of a variant's runs: weights, measures and curves."""
     _write_weights(project.root / BUILT_TRAIN / variant, variant, runs)
     write_text(project.root / CURVES / f"{variant}.csv", _curves(runs))
     write_json(project.root / TRAIN_METRICS / f"{variant}.json", _measures(runs))
@@ -103,8 +110,8 @@ def evaluate_variants(project: Project, params: Params, tell: Callable[[str], No
     from lenet.evaluation.comparisons import compare_curves
     from lenet.evaluation.stage import evaluate, read_trained
 
-    trained = read_trained(project.root / BUILT_TRAIN, params.variants)
-    body = evaluate(
+    trained = read_trained(project.root / BUILT_TRAIN, params.contestants)
+    body, qualities = evaluate(
         project,
         params.data,
         trained,
@@ -112,10 +119,12 @@ def evaluate_variants(project: Project, params: Params, tell: Callable[[str], No
         project.root / BUILT_PREDICTIONS,
         project.root / PLOTS,
         params.evaluate.confidence,
+        default_workers(),
     )
-    curves = {variant: _histories(project.root / CURVES / f"{variant}.csv") for variant in params.variants}
+    curves = {variant: _histories(project.root / CURVES / f"{variant}.csv") for variant in params.contestants}
     compare_curves(curves, project.root / PLOTS / "validation_curves.png", "Validation error by epoch")
     write_json(project.root / EVALUATION, body)
+    write_json(project.root / QUALITY, qualities)
     for variant, found in body["variants"].items():
         tell(f"{variant}: test error {found['test_error']['mean']:.2f} % (mean of {found['test_error']['n']} seeds)")
     tell(f"chosen on validation: {body['choice']['variant']}, seed {body['choice']['seed']}")

@@ -15,7 +15,7 @@ from hydra.experimental.callback import Callback
 from lenet.asking import Origin
 from lenet.composition import anchored, one_line_errors, register_resolvers, to_config, unanchored
 from lenet.config import Config
-from lenet.durable import read_json, write_json
+from lenet.durable import read_json, write_json, write_text
 from lenet.errors import DamagedError, LenetError
 from lenet.exits import guarded
 from lenet.knobs import help_text
@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 FOLDER_VARIABLE = "LENET_SWEEP_FOLDER"
 NAME_VARIABLE = "LENET_SWEEP_NAME"
-PIPE_WIDTH = 200
+PIPE_WIDTH = 1000
 SWEEPS = ".sweeps"
+CONCLUSION = "conclusion.txt"
+"""What a sweeper has to say below the table."""
+
 NAMED_GROUPS = ("model", "distortion", "optimizer")
 """Groups whose choice shows in a run's name; the variant is in it anyway, data and trainer are where and how."""
 
@@ -151,40 +154,70 @@ class SweepCallback(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Compose and check every job that the basic sweeper will run; nothing is written yet."""
         os.environ[NAME_VARIABLE] = " ".join(map(unanchored, config.hydra.overrides.task))
-        guarded(lambda: _check_jobs(config))
+        guarded(lambda: _begin_sweep(config))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Show the table and the link; failed jobs make the command fail."""
         guarded(lambda: _close_sweep(config))
 
 
-def _project_of(config: DictConfig) -> Project:
+def project_of(config: DictConfig) -> Project:
+    """Return the project that a config composed by Hydra, its own part included, comes from."""
     sources = {source.provider: source.path for source in config.hydra.runtime.config_sources}
     return find_project(Path(sources["main"]))
 
 
+def compose_job(config: DictConfig, words: Sequence[str]) -> Config:
+    """Compose one job of a sweep.
+
+    Args:
+        config: the sweep's, Hydra's own part included.
+        words: the job's overrides, as Hydra has them.
+
+    Raises:
+        ConfigError: something is not allowed.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+
+    with one_line_errors(project_of(config).conf):
+        return to_config(GlobalHydra.instance().config_loader().load_sweep_config(config, list(words)))
+
+
+def conclude(project: Project, line: str) -> None:
+    """Leave a line that is shown below this sweep's table."""
+    write_text(sweep_folder(project) / CONCLUSION, f"{line}\n")
+
+
+def _begin_sweep(config: DictConfig) -> None:
+    # A sweep that was killed may have left outcomes under the process id that is now ours.
+    shutil.rmtree(sweep_folder(project_of(config)), ignore_errors=True)
+    _check_jobs(config)
+
+
 def _check_jobs(config: DictConfig) -> None:
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from lenet.laboratory import check_feasible
 
     if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
         return  # another sweeper chooses its jobs as it goes
-    loader, project = GlobalHydra.instance().config_loader(), _project_of(config)
+    project = project_of(config)
     with one_line_errors(project.conf):
         parsed = OverridesParser.create().parse_overrides(overrides=list(config.hydra.overrides.task))
-        for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None):
-            for job in batch:
-                check_feasible(project, to_config(loader.load_sweep_config(config, list(job))))
+        batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    for batch in batches:
+        for job in batch:
+            check_feasible(project, compose_job(config, job))
 
 
 def _close_sweep(config: DictConfig) -> None:
-    project = _project_of(config)
+    project = project_of(config)
     folder = sweep_folder(project)
     rows = [Row(**read_json(path)) for path in sorted(folder.glob("*.json"))]
     print_rows(project, rows)
+    if (folder / CONCLUSION).is_file():
+        print((folder / CONCLUSION).read_text(encoding="utf-8"), end="")
     shutil.rmtree(folder, ignore_errors=True)
     failed = [row for row in rows if row.is_failed]
     if failed:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+from lenet.durable import read_json
 from lenet.errors import DamagedError, LenetError
 from lenet.locks import is_held
 from lenet.project import Project
 from lenet.runs import KILLED, RunFolder, all_runs
 from lenet.tracking.projection import Projection, is_up_to_date
-from lenet.tracking.store import be_patient, reason, shown_uri, tracking_uri
+from lenet.tracking.searches import DESCRIPTION, LOCK, is_search_up_to_date, search_folders
+from lenet.tracking.store import shown_uri, store_errors, tracking_uri
 
 
 def outdated(project: Project) -> list[tuple[RunFolder, str, str]]:
@@ -44,19 +47,36 @@ def synchronize(project: Project, tell: Callable[[str], None]) -> None:
         _send(projection, folder, uri)
     count = len(all_runs(project))
     killed = [folder for folder, _, _ in waiting if folder.state() == KILLED]
+    for search in search_folders(project.home):
+        if not is_held(search / LOCK):
+            _send_search(project, search, projections)
     tell(f"MLflow at {shown_uri(tracking_uri(project))} shows {count} runs ({len(waiting)} brought up to date)")
     for folder in killed:
         tell(f"{folder.short}: killed after epoch {len(folder.history())}; the command that began it goes on with it")
 
 
-def _send(projection: Projection, folder: RunFolder, uri: str) -> None:
-    be_patient()
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-
+def synchronize_search(project: Project, folder: Path, tell: Callable[[str], None]) -> None:
+    """Send a search's findings; a store that is away is told of, for `lenet sync` makes up for it."""
     try:
+        _send_search(project, folder, {})
+    except LenetError as error:
+        tell(str(error))
+
+
+def _send_search(project: Project, folder: Path, projections: dict[tuple[str, str], Projection]) -> None:
+    try:
+        tracking = read_json(folder / DESCRIPTION)["tracking"]
+        uri = tracking_uri(project, tracking["uri"])
+        if is_search_up_to_date(folder, uri):
+            return
+    except DamagedError:
+        return  # the same search, asked again, writes it anew
+    key = (uri, tracking["experiment"])
+    projection = projections.setdefault(key, Projection(project, *key))
+    with store_errors(uri, "run `lenet sync` again"):
+        projection.send_search(folder)
+
+
+def _send(projection: Projection, folder: RunFolder, uri: str) -> None:
+    with store_errors(uri, "run `lenet sync` again"):
         projection.send(folder)
-    except (MlflowException, RequestException) as error:
-        raise LenetError(
-            f"MLflow at {shown_uri(uri)}: {reason(uri, error)}; start it and run `lenet sync` again"
-        ) from error

@@ -18,6 +18,7 @@ from lenet.durable import sha256_bytes
 from lenet.origin import FileConfig, MirrorConfig
 
 NAME = "tiny-train-images"
+SOON_SECONDS = 7.0  # of a busy machine; less than any of the patience that mirrors are given
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +134,8 @@ def bad_answers(server: Server, content: bytes) -> Iterator[tuple[str, Answer | 
     yield "says nothing", silent(server), SourceGoneError, "does not answer"
     yield "drips", drip(server, 0.05), SourceGoneError, "is too slow"
     yield "drips headers", drip(server, 0.05, headers_first=False), SourceGoneError, r"does not answer \(waited"
-    yield "stalls", drip(server, 5.0), SourceGoneError, "falls silent|breaks off"
+    # Two patiences of one length: the socket's or the reader's ends first.
+    yield "stalls", drip(server, 5.0), SourceError, "falls silent|breaks off"
     yield "too long in all", drip(server, 0.2, bytes(20_000)), SourceGoneError, "takes more than 2 s"
     yield "endless", drip(server, 0.0, bytes(1 << 20)), SourceError, "is more than 3000000 bytes"
 
@@ -149,8 +151,8 @@ def test_a_bad_answer_ends_soon_and_leaves_nothing(
     begin = time.monotonic()
     with pytest.raises(SourceError, match=complaint) as caught:
         get(f"{server.url}{{file}}", content, tmp_path)
-    assert time.monotonic() - begin < 4, case
-    assert type(caught.value) is kind, case
+    assert time.monotonic() - begin < SOON_SECONDS, case
+    assert isinstance(caught.value, kind), case
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 

@@ -70,6 +70,7 @@ def test_numpys_own_dangerous_functions_are_refused() -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", b"not gzip", gzip.compress(b""), gzip.compress(b"not a pickle"), gzip.compress(pickle.dumps([1] * 99)[:-5])],
+    ids=["empty", "not gzip", "empty gzip", "not a pickle", "cut short"],
 )
 def test_broken_pickles_are_one_line(content: bytes) -> None:
     with pytest.raises(SourceError, match="its pickle cannot be read") as caught:

@@ -26,6 +26,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     text = re.sub(r"variants:.*?(?=^seeds)", "variants: [lenet5, lenet5_relu]\n", text, flags=re.DOTALL | re.MULTILINE)
     text = text.replace("seeds: [1, 2, 3]", "seeds: [1, 2]")
     text = text.replace("overrides: []", "overrides: [trainer.epochs=1, data.train_size=3000]")
+    text = text.replace("trials: 20", "trials: 2").replace("candidates: 3", "candidates: 1")
+    text = text.replace("seeds: [1, 2, 3, 4, 5]", "seeds: [1, 2]")
     params.write_text(text)
     shell = Shell(root, root)
     first = shell.run("dvc repro")
@@ -41,7 +43,7 @@ def registry(root: Path) -> list[tuple[object, ...]]:
 
 def test_everything_is_there(pipeline: Shell) -> None:
     evaluation = json.loads((pipeline.root / "results/evaluation.json").read_text())
-    assert set(evaluation["variants"]) == {"lenet5", "lenet5_relu"}
+    assert set(evaluation["variants"]) == {"lenet5", "lenet5_relu", "searched"}
     means = {name: found["validation_error"]["mean"] for name, found in evaluation["variants"].items()}
     assert evaluation["choice"]["variant"] == min(means, key=lambda name: means[name])
     for found in evaluation["variants"].values():
@@ -49,6 +51,11 @@ def test_everything_is_there(pipeline: Shell) -> None:
         low, high = found["interval"]
         assert low < found["test_error"]["mean"] < high
     assert registry(pipeline.root) == [("lenet5", 1)]
+    refit = json.loads((pipeline.root / "results/refit.json").read_text())
+    assert refit["paired"]["n"] == 2
+    best = (pipeline.root / "results/search/best.yaml").read_text()
+    assert best.startswith("# python train.py experiment=searched\n")
+    assert len((pipeline.root / "results/search/trials.csv").read_text().splitlines()) == 3
     page = (pipeline.root / "results/report.html").read_text()
     assert not re.search(r"(src|href)=[\"']?https?:", page)
     chosen = evaluation["variants"][evaluation["choice"]["variant"]]["test_error"]["mean"]

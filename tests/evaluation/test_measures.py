@@ -10,7 +10,6 @@ from lenet.evaluation.measures import (
     confusion,
     error_percent,
     exact_interval,
-    mcnemar_exact,
     misread,
     negative_log_likelihood,
     spread,
@@ -121,27 +120,3 @@ def test_spread_of_one_run_has_no_deviation() -> None:
 def test_spread_of_nothing_is_refused(values: list[float]) -> None:
     with pytest.raises(ValueError):
         spread(values)
-
-
-@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (5, 5), (0, 1), (15, 5), (14, 6), (40, 97), (300, 200)])
-def test_mcnemar_is_the_binomial_test_of_the_discordant(only_a: int, only_b: int) -> None:
-    errors_a = np.array([True] * only_a + [False] * only_b + [True] * 7 + [False] * 9, dtype=bool)
-    errors_b = np.array([False] * only_a + [True] * only_b + [True] * 7 + [False] * 9, dtype=bool)
-    expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    found = mcnemar_exact(errors_a, errors_b)
-    assert found[:2] == (only_a, only_b)
-    assert found[2] == pytest.approx(expected, rel=1e-9)
-
-
-def test_a_net_difference_of_ten_of_twenty_is_significant() -> None:
-    errors = np.array([True] * 15 + [False] * 5)
-    assert mcnemar_exact(errors, ~errors)[2] < 0.05
-    errors = np.array([True] * 14 + [False] * 6)
-    assert mcnemar_exact(errors, ~errors)[2] > 0.05
-
-
-def test_mcnemar_refuses_what_is_not_paired() -> None:
-    with pytest.raises(ValueError):
-        mcnemar_exact(np.array([True]), np.array([True, False]))
-    with pytest.raises(ValueError):
-        mcnemar_exact(np.array([1, 0]), np.array([True, False]))

@@ -46,7 +46,10 @@ class Stage:
         self.trained: Trained = read_trained(self.built, tuple(ERRORS))
 
     def __call__(self) -> dict[str, Any]:
-        return evaluate(self.project, "tiny", self.trained, self.built, self.predictions, self.plots, CONFIDENCE)
+        body, self.qualities = evaluate(
+            self.project, "tiny", self.trained, self.built, self.predictions, self.plots, CONFIDENCE
+        )
+        return body
 
 
 @pytest.fixture
@@ -78,7 +81,20 @@ def test_every_network_reads_the_test_set_and_the_choice_is_made_on_validation(s
         assert found["validation_error"]["mean"] == pytest.approx(np.mean(list(errors.values())))
         low, high = found["interval"]
         assert low < found["test_error"]["mean"] < high
-    for name in ("test_errors.png", "confusion_matrix.png", "misread_digits.png"):
+    (pair,) = stage.qualities["pairs"]
+    assert (pair["a"], pair["b"]) == ("first", "second")
+    best = [np.load(stage.predictions / name / "seed-2.npy").argmax(axis=1) != labels for name in ERRORS]
+    assert pair["only_a"] == int((best[0] & ~best[1]).sum())
+    for variant in ERRORS:
+        found = stage.qualities["networks"][variant]
+        assert [one["seed"] for one in found] == [1, 2]
+        assert body["variants"][variant]["calibration_error"]["mean"] == pytest.approx(
+            np.mean([one["calibration_error"] for one in found])
+        )
+        assert sum(one["images"] for one in found[0]["recalls"]) == len(labels)
+        assert {one["distortion"] for one in found[0]["robustness"]} >= {"shift", "rotation", "shear", "scale"}
+    pictures = ("test_errors.png", "confusion_matrix.png", "misread_digits.png")
+    for name in (*pictures, "reliability.png", "recall.png", "robustness.png"):
         assert (stage.plots / name).read_bytes().startswith(b"\x89PNG")
 
 

@@ -82,7 +82,7 @@ def compare_errors(rows: Sequence[VariantErrors], path: Path, title: str = "Test
     """Draw each variant's test error: a dot for each seed, their mean, and the exact interval of all seeds together.
 
     The interval counts every seed's images as if they were new ones. It says how far the count is from exact, not
-    whether two variants differ: those read the same images, and are compared in pairs (`mcnemar_exact`).
+    whether two variants differ: those read the same images, and are compared in pairs (`paired`).
 
     Args:
         rows: the variants, drawn from top to bottom.

@@ -1,4 +1,4 @@
-"""What predictions are worth: errors, their exact intervals, and whether two networks differ by more than chance."""
+"""What predictions are worth: errors, their exact intervals, and their spread over repeated runs."""
 
 from __future__ import annotations
 
@@ -140,32 +140,3 @@ def spread(values: Sequence[float]) -> Spread:
         raise ValueError(f"no spread of {values!r}: at least one value is needed, and each of them finite")
     deviation = float(sample.std(ddof=1)) if sample.size > 1 else None
     return Spread(int(sample.size), float(sample.mean()), deviation, float(sample.min()), float(sample.max()))
-
-
-def mcnemar_exact(errors_a: NDArray[np.bool_], errors_b: NDArray[np.bool_]) -> tuple[int, int, float]:
-    """Compare two networks on the same images, by the images that only one of them misreads.
-
-    McNemar's test (Psychometrika 12, 1947) in its exact form: were both equally good, each discordant image would fall
-    to either with probability one half.
-
-    Args:
-        errors_a: bool [n], the images that network a misreads.
-        errors_b: bool [n], the same for b, in the same order.
-
-    Returns:
-        Images misread by a alone, by b alone, and the two-sided p; 1.0 where no image is discordant.
-
-    Raises:
-        ValueError: the two are not bool vectors of one length.
-    """
-    from scipy.special import bdtr
-
-    if errors_a.shape != errors_b.shape or errors_a.ndim != 1 or errors_a.dtype != bool or errors_b.dtype != bool:
-        raise ValueError(
-            f"errors {errors_a.dtype}{errors_a.shape} and {errors_b.dtype}{errors_b.shape} are not two bool [n]"
-        )
-    only_a = int((errors_a & ~errors_b).sum())
-    only_b = int((errors_b & ~errors_a).sum())
-    if only_a == only_b:
-        return only_a, only_b, 1.0
-    return only_a, only_b, min(1.0, 2.0 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))

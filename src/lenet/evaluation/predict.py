@@ -36,6 +36,9 @@ def predict_digits(reader: DigitReader, images: NDArray[np.uint8]) -> NDArray[np
     """Return the logits [n, classes] for bytes [n, 28, 28], computed on the CPU in fp32."""
     import torch
 
-    from lenet.training.fit import predict
+    from lenet.data.loader import EVALUATION_BATCH
 
-    return predict(reader, torch.from_numpy(images), torch.device("cpu")).numpy()
+    # As `training.fit.predict` does on any device; importing that, and Lightning with it, takes longer than reading.
+    with torch.inference_mode():
+        parts = torch.from_numpy(images).split(EVALUATION_BATCH)
+        return torch.cat([reader.eval()(part) for part in parts]).numpy()

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.config import parse_config
 from lenet.data.prepared import load_test, read_card
-from lenet.durable import read_json, replacing, write_json
+from lenet.durable import read_json, write_json
 from lenet.errors import DamagedError
 from lenet.evaluation import measures
 from lenet.evaluation.choice import choose
 from lenet.evaluation.comparisons import VariantErrors, compare_errors
-from lenet.evaluation.predict import load_reader, predict_digits
+from lenet.evaluation.matrix import comparison_matrix
+from lenet.evaluation.measures import spread
+from lenet.evaluation.quality import Network, measure_networks
+from lenet.evaluation.quality_pictures import draw_qualities
 from lenet.project import Project
 from lenet.runs import RunFolder
 
@@ -41,8 +43,15 @@ def read_trained(folder: Path, variants: tuple[str, ...]) -> Trained:
 
 
 def evaluate(
-    project: Project, data: str, trained: Trained, built: Path, predictions: Path, plots: Path, confidence: float
-) -> dict[str, Any]:
+    project: Project,
+    data: str,
+    trained: Trained,
+    built: Path,
+    predictions: Path,
+    plots: Path,
+    confidence: float,
+    workers: int = 1,
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Choose on validation, then read the test set once with every trained network.
 
     Args:
@@ -53,37 +62,50 @@ def evaluate(
         predictions: folder for the logits of each network, [n, classes] as <variant>/seed-<seed>.npy.
         plots: folder for the pictures.
         confidence: of the intervals.
+        workers: networks that are measured at once.
 
     Returns:
-        The choice, and each variant's measures; errors in percent.
+        The choice, each variant's measures and the comparison of every pair, errors in percent; and, apart, the
+        qualities of each network (`quality.measure_network`).
     """
     errors = {
         variant: {run["seed"]: run["measures"]["val/error"] for run in runs if "val/error" in run["measures"]}
         for variant, runs in trained.items()
     }
     choice = choose(errors)
-    card = read_card(project.prepared(data))
-    images, labels = load_test(project.prepared(data))
+    prepared = project.prepared(data)
+    card = read_card(prepared)
+    images, labels = load_test(prepared)
     shutil.rmtree(predictions, ignore_errors=True)
-    variants: dict[str, Any] = {}
-    logits_of: dict[tuple[str, int], NDArray[np.float32]] = {}
-    for variant, runs in trained.items():
-        rows = []
-        for run in runs:
-            config = parse_config(run["config"])
-            weights = built / variant / f"seed-{run['seed']}" / "weights.safetensors"
-            logits = predict_digits(load_reader(config, weights, run["weights_sha256"]), images)
-            with replacing(predictions / variant / f"seed-{run['seed']}.npy") as path, path.open("wb") as stream:
-                np.save(stream, logits)
-            logits_of[variant, run["seed"]] = logits
-            row = {"seed": run["seed"], "fingerprint": run["fingerprint"]} | _row(logits, labels, confidence)
-            rows.append(row)
+    networks = [
+        Network(
+            variant,
+            run,
+            built / variant / f"seed-{run['seed']}" / "weights.safetensors",
+            predictions / variant / f"seed-{run['seed']}.npy",
+        )
+        for variant, runs in trained.items()
+        for run in runs
+    ]
+    measured = measure_networks(networks, prepared, confidence, workers)
+    variants, qualities = {}, {}
+    for variant in trained:
+        own = [found for network, found in zip(networks, measured, strict=True) if network.variant == variant]
+        rows = [row for row, _ in own]
+        for row in rows:
             _tell_run(project, row, card["test_digest"])
         variants[variant] = _variant(rows, len(labels), confidence) | {
-            "validation_error": asdict(choice.validation[variant])
+            "validation_error": asdict(choice.validation[variant]),
+            "calibration_error": asdict(spread([quality["calibration_error"] for _, quality in own])),
         }
-    _draw(plots, variants, logits_of[choice.variant, choice.seed], labels, images, choice.variant)
-    return {
+        qualities[variant] = [quality for _, quality in own]
+    logits = {
+        variant: np.load(predictions / variant / f"seed-{min(errors[variant], key=errors[variant].__getitem__)}.npy")
+        for variant in trained
+    }
+    _draw(plots, variants, logits[choice.variant], labels, images, choice.variant)
+    draw_qualities(plots, qualities, choice.variant)
+    body = {
         "data": data,
         "test_digest": card["test_digest"],
         "images": len(labels),
@@ -91,23 +113,14 @@ def evaluate(
         "choice": {"variant": choice.variant, "seed": choice.seed, "by": "mean validation error over the seeds"},
         "variants": variants,
     }
-
-
-def _row(logits: NDArray[np.float32], labels: NDArray[np.uint8], confidence: float) -> dict[str, Any]:
-    wrong = int(measures.misread(logits, labels).sum())
-    low, high = measures.exact_interval(wrong, len(labels), confidence)
-    return {
-        "misread": wrong,
-        "error": measures.error_percent(logits, labels),
-        "interval": [round(low, 4), round(high, 4)],
-        "loss": round(measures.negative_log_likelihood(logits, labels), 6),
-    }
+    pairs = comparison_matrix({name: measures.misread(found, labels) for name, found in logits.items()}, confidence)
+    return body, {"test_digest": card["test_digest"], "confidence": confidence, "pairs": pairs, "networks": qualities}
 
 
 def _variant(rows: list[dict[str, Any]], images: int, confidence: float) -> dict[str, Any]:
-    error = measures.spread([row["error"] for row in rows])
+    error = spread([row["error"] for row in rows])
     low, high = measures.exact_interval(sum(row["misread"] for row in rows), images * len(rows), confidence)
-    loss = measures.spread([row["loss"] for row in rows])
+    loss = spread([row["loss"] for row in rows])
     return {
         "test_error": asdict(error),
         "interval": [round(low, 4), round(high, 4)],

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet.durable import canonical_json, read_json, sha256_bytes, write_json
 from lenet.errors import DamagedError
 from lenet.locks import locked
 from lenet.project import Project
-from lenet.runs import FAILED, FINISHED, KILLED, RUNNING, RunFolder
+from lenet.runs import FAILED, FINISHED, KILLED, PRUNED, RUNNING, RunFolder
 from lenet.schema import flatten
+from lenet.tracking.searches import ensure_parent, send_search, study_of
 from lenet.tracking.store import be_patient, database_path, experiment_id, holds_run, open_store
 
 if TYPE_CHECKING:
@@ -28,7 +30,11 @@ DIGEST_LENGTH = 36
 
 MILLISECONDS = 1000
 ARTIFACTS = ("config.yaml", "weights.safetensors", "plots")
-ENDED = (FINISHED, FAILED, KILLED)
+ENDED = (FINISHED, FAILED, KILLED, PRUNED)
+SHOWN_AS = {PRUNED: KILLED}
+"""MLflow's own name of a state that it does not know; the tag lenet.state has ours."""
+
+PARENT_TAG = "mlflow.parentRunId"
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class Projection:
         self._experiment_id = ""
         self._places: dict[str, Place] = {}
         self._epochs_sent: dict[str, set[int]] = {}
+        self._parents: dict[str, str] = {}
 
     def warm(self) -> None:
         """Import MLflow and open an SQLite store: seconds of Python that a training beside them would pay for.
@@ -117,6 +124,10 @@ class Projection:
                 self._epochs_sent.pop(folder.fingerprint, None)
                 self._places.pop(folder.fingerprint, None)
                 raise
+
+    def send_search(self, folder: Path) -> str:
+        """Bring the store up to date with a search's folder, and return the id of its run; raises as `send`."""
+        return send_search(self._connect(), self._experiment_id, self._uri, folder)
 
     def _connect(self) -> MlflowClient:
         if self._client is None:
@@ -195,7 +206,15 @@ class Projection:
     def _send_tags(self, client: MlflowClient, folder: RunFolder, run_id: str) -> None:
         from mlflow.entities import RunTag
 
-        client.log_batch(run_id, tags=[RunTag(name, value) for name, value in _tags(folder).items()])
+        tags = _tags(folder)
+        study = study_of(folder.identity()["sweeps"])
+        if study is not None:
+            if study not in self._parents:
+                self._parents[study] = ensure_parent(client, self._experiment_id, self._project.home, study)
+            tags[PARENT_TAG] = self._parents[study]
+        elif PARENT_TAG in client.get_run(run_id).data.tags:  # asked for by others since: a run of its own now
+            client.delete_tag(run_id, PARENT_TAG)
+        client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def _set_state(self, client: MlflowClient, run_id: str, state: str | None, status: dict[str, Any]) -> None:
         if state not in ENDED:
@@ -203,7 +222,7 @@ class Projection:
             return
         ended = [attempt["ended"] for attempt in status["attempts"] if attempt["ended"] is not None]
         end_time = int(ended[-1] * MILLISECONDS) if ended else None  # None: killed, nobody saw when
-        client.set_terminated(run_id, status=state, end_time=end_time)
+        client.set_terminated(run_id, status=SHOWN_AS.get(state, state), end_time=end_time)
 
     def _record(self, folder: RunFolder, place: Place, sent: str) -> None:
         path = folder.path / RECORD
@@ -249,6 +268,8 @@ def _tags(folder: RunFolder) -> dict[str, str]:
         "lenet.code_digest": identity["code_digest"],
         "lenet.sweep": "; ".join(identity["sweeps"]),
         "lenet.message": status["message"],
+        "lenet.state": folder.state() or "",
+        "lenet.pruned": str(folder.state() == PRUNED).lower(),
         "lenet.folder": str(folder.path),
     }
     if status["attempts"]:

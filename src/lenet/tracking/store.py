@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -68,6 +69,19 @@ def be_patient() -> None:
     """Set MLflow's patience, as far as the user has not; it is read when MLflow is imported."""
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def store_errors(uri: str, remedy: str) -> Iterator[None]:
+    """Within the block an error of the store is a LenetError that says to start it and then to do `remedy`."""
+    be_patient()
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    try:
+        yield
+    except (MlflowException, RequestException) as error:
+        raise LenetError(f"MLflow at {shown_uri(uri)}: {reason(uri, error)}; start it and {remedy}") from error
 
 
 def open_store(project: Project, uri: str) -> MlflowClient:
@@ -147,7 +161,11 @@ def holds_run(uri: str, run_id: str) -> bool | None:
 
 def holds_version(uri: str, model: str, weights_sha256: str) -> bool | None:
     """Say whether an SQLite registry has these weights as a version of a model; None: cannot say."""
-    query = "select 1 from model_version_tags where name = ? and key = ? and value = ?"
+    # A deleted version keeps its tags.
+    query = (
+        "select 1 from model_versions v join model_version_tags t on t.name = v.name and t.version = v.version"
+        " where v.name = ? and v.current_stage != 'Deleted_Internal' and t.key = ? and t.value = ?"
+    )
     return _holds(uri, query, model, WEIGHTS_TAG, weights_sha256)
 
 

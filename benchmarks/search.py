@@ -1,0 +1,175 @@
+"""What a search costs beyond its trainings, what a second worker brings, and what ending trials early saves.
+
+    python benchmarks/search.py                  # some twenty minutes on two cores
+
+Three measurements, each of `lenet search` as a user types it, every search in a home of its own so that no finished run
+answers:
+
+1. overhead: seconds a trial, from the first trial's beginning to the last one's end on each worker, less the seconds of
+   the epochs themselves: proposing, the database, making ready, checkpoints, the run folder.
+2. workers: trials a minute of two workers against one, in turn, with the same trials (random search, none ended early).
+3. pruning: epochs trained and best validation error, with ASHA and without, the same seeds, five repetitions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import machine
+
+from lenet.durable import read_json, write_json
+from lenet.errors import LenetError
+from lenet.exits import guarded
+
+LENET = str(Path(sys.executable).with_name("lenet"))
+TOLD_BYTES = 2000
+
+
+@dataclass(frozen=True)
+class Searched:
+    """One search: its trials, what they took, and what came out.
+
+    Attributes:
+        trials: that ended.
+        span_seconds: from the first trial's beginning to the last one's end.
+        worker_seconds: the same, summed over the workers.
+        trained_seconds: of the epochs themselves, summed over the workers.
+        epochs: trained, of all trials.
+        best: lowest validation error in percent.
+    """
+
+    trials: int
+    span_seconds: float
+    worker_seconds: float
+    trained_seconds: float
+    epochs: int
+    best: float
+
+    @property
+    def overhead(self) -> float:
+        """Seconds a trial beyond its epochs."""
+        return (self.worker_seconds - self.trained_seconds) / self.trials
+
+    @property
+    def a_minute(self) -> float:
+        """Trials a minute."""
+        return 60 * self.trials / self.span_seconds
+
+
+def search(words: list[str]) -> Searched:
+    """Run one search in a fresh home."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with tempfile.TemporaryDirectory(prefix="lenet-search-") as temporary:
+        home = Path(temporary)
+        environment = os.environ | {"LENET_HOME": temporary}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        done = subprocess.run(
+            [LENET, "search", *words], cwd=machine.ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise LenetError(f"lenet search {' '.join(words)}: {done.stderr[-TOLD_BYTES:]}")
+        (folder,) = [path.parent for path in home.glob("searches/*/search.json")]
+        study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{home}/searches/optuna.db")
+        spans: dict[int, list[tuple[float, float]]] = {}
+        trained, epochs = 0.0, 0
+        for trial in study.trials:
+            assert trial.datetime_start is not None
+            assert trial.datetime_complete is not None
+            span = (trial.datetime_start.timestamp(), trial.datetime_complete.timestamp())
+            spans.setdefault(trial.user_attrs["lenet.seat"], []).append(span)
+            trained += trial.user_attrs["lenet.outcome"]["trained_seconds"]
+            epochs += trial.user_attrs["lenet.outcome"]["trained_epochs"]
+        all_spans = [span for one in spans.values() for span in one]
+        return Searched(
+            trials=len(study.trials),
+            span_seconds=max(end for _, end in all_spans) - min(begin for begin, _ in all_spans),
+            worker_seconds=sum(max(e for _, e in one) - min(b for b, _ in one) for one in spans.values()),
+            trained_seconds=trained,
+            epochs=epochs,
+            best=float(read_json(folder / "summary.json")["best"]["val_error"]),
+        )
+
+
+def scaling(pairs: int) -> dict[str, Any]:
+    """Measure overhead and what a second worker brings."""
+    print("pair   trials/min: one  two   ratio   overhead s: one  two")
+    rows = []
+    for number in range(1, pairs + 1):
+        common = ["search.sampler=random", "search.pruner=none", "search.epochs=2", "search.trials=12"]
+        common += [f"search.seed={number}", "data.train_size=15000", "~search.space.trainer"]
+        row = {}
+        for workers in (1, 2) if number % 2 else (2, 1):  # neither always goes first
+            row[workers] = search([*common, f"search.workers={workers}"])
+        rows.append(row)
+        one, two = row[1], row[2]
+        print(
+            f"{number:4}   {one.a_minute:15.1f}  {two.a_minute:4.1f}  {two.a_minute / one.a_minute:5.2f}"
+            f"   {one.overhead:14.2f}  {two.overhead:4.2f}",
+            flush=True,
+        )
+    return {
+        "pairs": [{str(workers): asdict(found) for workers, found in row.items()} for row in rows],
+        "ratio": machine.summed([row[2].a_minute / row[1].a_minute for row in rows]),
+        "overhead_seconds": {
+            str(workers): machine.summed([row[workers].overhead for row in rows]) for workers in (1, 2)
+        },
+    }
+
+
+def pruning(repetitions: int) -> dict[str, Any]:
+    """Measure what ending trials early saves, and what it costs in the best value."""
+    print("seed   epochs: all  ASHA   saved   best %: all  ASHA")
+    rows = []
+    for number in range(1, repetitions + 1):
+        common = ["search.epochs=9", "search.trials=20", "search.workers=2", f"search.seed={number}"]
+        common += ["data.train_size=3000", "data.validation_size=3000", "search.first_epoch=1"]
+        kinds = ("none", "asha") if number % 2 else ("asha", "none")
+        row = {kind: search([*common, f"search.pruner={kind}"]) for kind in kinds}
+        rows.append(row)
+        whole, cut = row["none"], row["asha"]
+        print(
+            f"{number:4}   {whole.epochs:11}  {cut.epochs:4}  {100 * (1 - cut.epochs / whole.epochs):4.0f} %"
+            f"   {whole.best:11.2f}  {cut.best:4.2f}",
+            flush=True,
+        )
+    return {
+        "repetitions": [{kind: asdict(found) for kind, found in row.items()} for row in rows],
+        "saved_percent": machine.summed([100 * (1 - row["asha"].epochs / row["none"].epochs) for row in rows]),
+        "best_difference": machine.summed([row["asha"].best - row["none"].best for row in rows]),
+    }
+
+
+def measure(pairs: int, repetitions: int) -> None:
+    """Measure, print and write benchmarks/results/search.json."""
+    about = machine.describe()
+    print(f"{about['device']}, {about['cores']} cores")
+    body: dict[str, Any] = {"machine": about, "workers": (scaled := scaling(pairs))}
+    write_json(machine.RESULTS / "search.json", body)  # kept, should the second part be interrupted
+    write_json(machine.RESULTS / "search.json", body | {"pruning": (pruned := pruning(repetitions))})
+    for workers in ("1", "2"):
+        print(f"overhead a trial, {workers} at work: {machine.told(scaled['overhead_seconds'][workers], ' s')}")
+    print(f"two workers against one: {machine.told(scaled['ratio'])} times the trials a minute")
+    print(f"epochs saved by ASHA: {machine.told(pruned['saved_percent'], ' %')}")
+    print(f"best value, ASHA less all: {machine.told(pruned['best_difference'], ' points')}")
+
+
+def main() -> None:
+    """Measure as the command line says."""
+    parser = argparse.ArgumentParser(description="Measure what a search costs and what its workers and pruner bring.")
+    parser.add_argument("--pairs", type=int, default=3, help="of one worker against two; default: %(default)s")
+    parser.add_argument("--repetitions", type=int, default=5, help="of the pruning; default: %(default)s")
+    arguments = parser.parse_args()
+    guarded(lambda: measure(arguments.pairs, arguments.repetitions))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""What a network costs where it is used: its parameters, the bytes of its weights, its latency on one CPU thread."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from lenet.data.prepare import IMAGE_SHAPE
+
+BATCHES = (1, 64)
+"""Images in one call: a single digit while somebody waits, and a batch."""
+
+WARM_UP_CALLS = 10
+"""Calls that are not timed: the first ones choose kernels, allocate and fill the caches."""
+
+MOST_REPEATS = 200
+LEAST_REPEATS = 20
+SECONDS = 0.15
+"""Wall time after which no more than LEAST_REPEATS calls are timed."""
+
+SEED = 0
+MILLISECONDS_PER_SECOND = 1000.0
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long one call takes, from bytes to logits.
+
+    Attributes:
+        images: images in a call.
+        median_ms: half of the calls take no longer, in milliseconds for the whole call.
+        lower_quartile_ms: a quarter of them takes no longer.
+        upper_quartile_ms: three quarters of them take no longer.
+        repeats: calls that were timed.
+    """
+
+    images: int
+    median_ms: float
+    lower_quartile_ms: float
+    upper_quartile_ms: float
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs where it is used.
+
+    Attributes:
+        parameters: numbers that training sets; fixed ones and running statistics are not among them.
+        weight_bytes: bytes of all its numbers, those too: its weights file less the header.
+        latencies: one for each number of images that was asked for.
+    """
+
+    parameters: int
+    weight_bytes: int
+    latencies: tuple[Latency, ...]
+
+
+def count_parameters(reader: nn.Module) -> int:
+    """Return how many numbers training sets: 61,706 in the textbook LeNet-5."""
+    return sum(parameter.numel() for parameter in reader.parameters())
+
+
+def count_weight_bytes(reader: nn.Module) -> int:
+    """Return the bytes of all tensors of the state: parameters, running statistics, and the field's two numbers."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in reader.state_dict().values())
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads, collecting = torch.get_num_threads(), gc.isenabled()
+    torch.set_num_threads(1)
+    gc.disable()  # as timeit does: a collection in the middle of a call is not the network's doing
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if collecting:
+            gc.enable()
+
+
+def _time_calls(call: Callable[[], object]) -> list[float]:
+    for _ in range(WARM_UP_CALLS):
+        call()
+    seconds: list[float] = []
+    deadline = time.perf_counter() + SECONDS
+    while len(seconds) < LEAST_REPEATS or (len(seconds) < MOST_REPEATS and time.perf_counter() < deadline):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def measure_latency(reader: nn.Module, images: int = 1) -> Latency:
+    """Time the reader on one CPU thread in fp32; a fraction of a second, and the reader stays as and where it is.
+
+    The median, because other programs only ever make a call slower; the quartiles say how quiet the machine was. The
+    images are random bytes: the time of these layers does not depend on what they look at.
+
+    Args:
+        reader: from bytes [n, 28, 28] to logits, as `DigitReader`; on any device, training or not.
+        images: images in a call, at least 1.
+
+    Raises:
+        ValueError: there is no image in a call.
+    """
+    if images < 1:
+        raise ValueError(f"{images} images: nothing can be timed")
+    generator = torch.Generator().manual_seed(SEED)
+    digits = torch.randint(0, 256, (images, *IMAGE_SHAPE), dtype=torch.uint8, generator=generator)
+    network = copy.deepcopy(reader).cpu().eval()
+    with _one_thread(), torch.inference_mode():
+        seconds = _time_calls(lambda: network(digits))
+    low, median, high = MILLISECONDS_PER_SECOND * np.percentile(seconds, (25, 50, 75))
+    return Latency(images, float(median), float(low), float(high), len(seconds))
+
+
+def median_latency_ms(reader: nn.Module, images: int = 1) -> float:
+    """Return the median time of one call in milliseconds, as `measure_latency` takes it.
+
+    Raises:
+        ValueError: there is no image in a call.
+    """
+    return measure_latency(reader, images).median_ms
+
+
+def measure_cost(reader: nn.Module, batches: Sequence[int] = BATCHES) -> Cost:
+    """Return the reader's parameters, the bytes of its weights, and its latency for each number of images in a call.
+
+    Raises:
+        ValueError: there is no image in a call.
+    """
+    latencies = tuple(measure_latency(reader, images) for images in batches)
+    return Cost(count_parameters(reader), count_weight_bytes(reader), latencies)

@@ -1,0 +1,164 @@
+"""Many runs asked for at once: processes of one thread each, or one a GPU, and MLflow told by the one that waits."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.context
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lenet.asking import Origin, Outcome
+from lenet.config import Config
+from lenet.data.sets import ensure_prepared
+from lenet.errors import LenetError, Stopped
+from lenet.exits import SIGNAL_BASE
+from lenet.laboratory import Laboratory, check_feasible
+from lenet.project import Project
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Two processes of one thread train more than one of two."""
+
+PRELOADED = ["lenet.training.fit", "lenet.asking", "optuna"]
+"""What every training process imports: seconds, once for all of them."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A run that is asked for, and by whom."""
+
+    config: Config
+    origin: Origin
+
+
+def default_workers() -> int:
+    """Return one worker a GPU, or one a core where there is no GPU."""
+    if any(Path("/dev").glob("nvidia[0-9]*")):  # otherwise torch's seconds of importing would tell nothing new
+        import torch
+
+        if found := torch.cuda.device_count():
+            return int(found)
+    return len(os.sched_getaffinity(0))
+
+
+def take_gpu(slot: int) -> None:
+    """Leave this process one GPU, in turn, where there are any; CUDA reads the variable when it is first used."""
+    import torch
+
+    found = torch.cuda.device_count()
+    if found:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = visible.split(",") if visible else [str(number) for number in range(found)]
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[slot % len(names)]
+
+
+def process_context() -> multiprocessing.context.ForkServerContext:
+    """Return where training processes come from: a server that has imported what they need, and forks them in no time.
+
+    It has computed nothing, so that no thread of a library is lost by the fork, and it ends with the command.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Within the block new processes compute with one thread; their libraries read it when they are loaded."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def ask_all(project: Project, wishes: Sequence[Wish], workers: int, tell: Callable[[str], None]) -> list[Outcome]:
+    """Answer for many runs: from their folders, or by training as many at once as there are workers.
+
+    Args:
+        project: where things are.
+        wishes: the runs; asked for in this order.
+        workers: processes; 0 is `default_workers`.
+        tell: takes a line for the user.
+
+    Raises:
+        RunFailedError: a training failed for a reason of its own.
+        LenetError: a worker was killed.
+        Stopped: a signal ended it; each run keeps its epochs.
+    """
+    for name in dict.fromkeys(wish.config.data.name for wish in wishes):
+        ensure_prepared(project, name, tell)
+    for wish in wishes:
+        check_feasible(project, wish.config)
+    outcomes: dict[int, Outcome] = {}
+    with Laboratory(project, tell) as laboratory, training_pool(min(workers or default_workers(), len(wishes))) as pool:
+        waiting: dict[Future[Any], int] = {}
+        for number, wish in enumerate(wishes):
+            if laboratory.is_finished(wish.config):
+                outcomes[number] = laboratory.ask(wish.config, wish.origin)
+            else:
+                waiting[pool.submit(_train, project.root, project.home, wish.config, wish.origin)] = number
+        try:
+            for done in as_completed(waiting):
+                wish, answer = wishes[waiting[done]], done.result()
+                shown = laboratory.ask(wish.config, wish.origin)  # MLflow and the pictures, which workers leave out
+                outcomes[waiting[done]] = Outcome(shown.folder, answer)
+                tell(f"{shown.folder.short}  {wish.origin.name}: {answer}")
+        except BrokenProcessPool as error:
+            raise LenetError("a training process was killed; the same command goes on from the last epochs") from error
+    return [outcomes[number] for number in range(len(wishes))]
+
+
+@contextmanager
+def training_pool(size: int) -> Iterator[ProcessPoolExecutor]:
+    """Give processes of one thread each, or one a GPU, that have imported what training and evaluating need."""
+    context = process_context()
+    slots = context.Value("i", 0)
+    with one_thread_each():
+        pool = ProcessPoolExecutor(max_workers=size, mp_context=context, initializer=_begin, initargs=(slots,))
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(slots: Any) -> None:
+    import signal
+
+    from lenet.lifetime import die_with_parent
+    from lenet.training.processor import settle
+
+    die_with_parent(signal.SIGTERM)
+    settle()
+    with slots.get_lock():
+        slot, slots.value = slots.value, slots.value + 1
+    take_gpu(slot)
+
+
+def _train(root: Path, home: Path, config: Config, origin: Origin) -> str:
+    from lenet.asking import ask
+    from lenet.data.prepared import training_digest
+
+    project = Project(root=root, home=home)
+    # One thread and no bar: how a run is trained is no part of what it is.
+    quiet = replace(config, trainer=replace(config.trainer, threads=1, progress=False))
+    digest = training_digest(project.prepared(config.data.name))
+    try:
+        return ask(project, quiet, digest, origin, _ignore, _ignore).answer
+    except Stopped as stop:
+        # An exception would be an answer to the pool, and the next run would begin: told to end, the process ends.
+        os._exit(SIGNAL_BASE + stop.signum)
+
+
+def _ignore(_: object) -> None:
+    pass

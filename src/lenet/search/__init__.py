@@ -1,0 +1,1 @@
+"""The search: Optuna asks, the same runs answer; many processes, one study, no configuration trained twice."""

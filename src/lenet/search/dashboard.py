@@ -1,0 +1,57 @@
+"""optuna-dashboard on a search's study, beside the search; it is an extra of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lenet.errors import ConfigError, Stopped
+
+HOST, PORT = "127.0.0.1", 8080
+FAREWELL_SECONDS = 5.0
+
+
+def check_dashboard() -> None:
+    """Find out before anything is begun whether the dashboard is installed.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if importlib.util.find_spec("optuna_dashboard") is None:
+        raise ConfigError("--dashboard: optuna-dashboard is not installed; pip install 'lenet-lab[dashboard]'")
+
+
+@contextmanager
+def dashboard(url: str, tell: Callable[[str], None]) -> Iterator[None]:
+    """Serve the dashboard of a database of studies within the block, and until Ctrl-C after it.
+
+    Args:
+        url: the database.
+        tell: takes a line for the user.
+    """
+    program = str(Path(sys.executable).with_name("optuna-dashboard"))
+    words = [program, url, "--host", HOST, "--port", str(PORT), "--quiet"]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    tell(f"dashboard: http://{HOST}:{PORT}/")
+    try:
+        yield
+        tell("the search is over; the dashboard stays until Ctrl-C")
+        try:
+            _, said = process.communicate()
+        except (Stopped, KeyboardInterrupt):
+            return
+        last = next((line for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
+        raise ConfigError(f"--dashboard: it ended with code {process.returncode}: {last}")
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(FAREWELL_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

@@ -1,0 +1,62 @@
+"""What the report says of the search and the refit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lenet.page import Table
+
+CAPTIONS = {
+    "history.png": "Each trial's validation error, and the best so far",
+    "importance.png": "What sets the best trials apart from the others, by field",
+    "parallel.png": "Every complete trial across the fields",
+    "learning.png": "Each trial's validation error by epoch",
+    "front.png": "What no other trial beats in both objectives",
+}
+SIGNIFICANT = 0.05
+
+
+def search_paragraphs(summary: dict[str, Any], refit: dict[str, Any]) -> tuple[str, ...]:
+    """Return what came of the search: its size, the choice, the comparison, the winner's curse."""
+    trials, paired, curse, base = summary["trials"], refit["paired"], refit["winners_curse"], refit["baseline"]
+    saved = 100 * (1 - summary["epochs"] / summary["epochs_unpruned"]) if summary["epochs_unpruned"] else 0.0
+    better = "lower" if paired["mean"] < 0 else "higher"
+    chance = "not by chance" if paired["p"] < SIGNIFICANT else "which chance explains as well"
+    fresh = curse["fresh_seeds"]
+    return (
+        f"{summary['sampler'].upper()} proposed {trials['all']} trials, of which {trials['pruned']} were ended early"
+        f" ({summary['pruner']}), which saved {saved:.0f} % of the epochs. The best {len(refit['candidates'])} recipes"
+        f" were trained again with {paired['n']} seeds on {refit['epochs']} epochs; trial {refit['chosen']} has the"
+        " lowest mean validation error and is evaluated as “searched”.",
+        f"Its validation error is {abs(paired['mean']):.2f} points {better} than {base['variant']}'s, paired over"
+        f" {paired['n']} seeds ({100 * paired['confidence']:g} % interval {paired['low']:+.2f} to"
+        f" {paired['high']:+.2f}, t-test p = {paired['p']:.2g}), {chance}.",
+        f"The winner's curse: the search's best single value was {curse['search_error']:.2f} % (trial"
+        f" {curse['trial']}); the same recipe with {fresh['n']} fresh seeds and the same {curse['epochs']} epochs gives"
+        f" {_with_spread(fresh)} %. The search was {curse['optimism']:+.2f} points too hopeful.",
+    )
+
+
+def refit_table(refit: dict[str, Any]) -> Table:
+    """Return the refitted recipes and the baseline, lowest mean first."""
+    rows = [
+        (f"trial {one['trial']}", f"{one['search_error']:.2f}", one["validation_error"])
+        for one in sorted(refit["candidates"], key=lambda one: one["validation_error"]["mean"])
+    ]
+    rows.append((refit["baseline"]["variant"], "–", refit["baseline"]["validation_error"]))
+    return Table(
+        ("recipe", "the search's value %", "validation error %", "seeds"),
+        [(name, searched, _with_spread(found), str(found["n"])) for name, searched, found in rows],
+    )
+
+
+def search_pictures(folder: Path) -> tuple[tuple[Path, str], ...]:
+    """Return the search's pictures with their captions, as far as there are any."""
+    return tuple((folder / name, caption) for name, caption in CAPTIONS.items() if (folder / name).is_file())
+
+
+def _with_spread(measure: dict[str, Any]) -> str:
+    if measure["deviation"] is None:
+        return f"{measure['mean']:.2f}"
+    return f"{measure['mean']:.2f} ± {measure['deviation']:.2f}"

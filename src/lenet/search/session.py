@@ -1,0 +1,264 @@
+"""`lenet search`: one command's part in a search, from its question to what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+
+from lenet.data.prepared import training_digest
+from lenet.data.sets import ensure_prepared
+from lenet.durable import read_json, write_json, write_text
+from lenet.errors import LenetError, Stopped
+from lenet.laboratory import check_feasible
+from lenet.locks import locked
+from lenet.parallel import default_workers
+from lenet.pipeline import Params
+from lenet.project import Project
+from lenet.runs import RunFolder
+from lenet.search.crew import Crew
+from lenet.search.dashboard import check_dashboard, dashboard
+from lenet.search.findings import BEST, ENDED, PAGE, PLOTS, SUMMARY, publish, write_findings
+from lenet.search.live import Progress
+from lenet.search.question import Question, read_question
+from lenet.search.standing import Standing, ranked, standings, trials_table
+from lenet.search.storage import HOST, StudyStorage, open_storage, searches, storage_errors, study_url
+from lenet.search.study import Counts, SharedStudy
+from lenet.synchronize import synchronize_search
+from lenet.tracking.follower import Follower
+from lenet.tracking.searches import DESCRIPTION, LOCK
+from lenet.tracking.store import shown_uri, tracking_uri
+
+LOOK_SECONDS = 0.5
+"""Between two looks at the study."""
+
+DRAWN = ".drawn.csv"
+"""The trials that the pictures show: nothing new is drawn of the same."""
+
+MARK_SECONDS = 5.0
+"""Between two notes of how long the search has been at work; what a power cut can lose of it."""
+
+
+def search(
+    project: Project,
+    words: Sequence[str],
+    is_joining: bool,
+    has_dashboard: bool,
+    into: Path | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Search, from where it was left, until the budget is spent.
+
+    Args:
+        project: where things are.
+        words: `search=<name>`, `search.<key>=<value>`, overrides for every trial.
+        is_joining: another command leads this search; work along, and leave its end to it.
+        has_dashboard: serve optuna-dashboard on the study, while the search runs and after.
+        into: where the findings are copied to at the end.
+        tell: takes a line for the user.
+
+    Raises:
+        ConfigError: the search is not right; nothing was written.
+        LenetError: the database does not answer, or another command leads this search.
+        Stopped: a signal ended it; what is done is safe.
+    """
+    question = read_question(project, words)
+    if has_dashboard:
+        check_dashboard()
+    check_feasible(project, question.base)
+    url = study_url(project, question.search.storage)
+    digest = training_digest(ensure_prepared(project, question.base.data.name, tell))
+    storage = open_storage(project, url)
+    session = Session(question, storage, question.study_name(digest), tuple(words), tell)
+    with _stoppable(), dashboard(url, tell) if has_dashboard else nullcontext():
+        session.run(is_joining, into)
+
+
+class Session:
+    """One command's part in a search.
+
+    Args:
+        question: the search.
+        storage: where its study is.
+        name: the study's name.
+        words: what was typed.
+        tell: takes a line for the user.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        storage: StudyStorage,
+        name: str,
+        words: tuple[str, ...],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._project = question.project
+        self._question = question
+        self._storage = storage
+        self._name = name
+        self._words = words
+        self._tell = tell
+        self._shared = SharedStudy(question, storage, name)
+        self._projected: set[int] = set()
+
+    @property
+    def folder(self) -> Path:
+        """The search's folder."""
+        return searches(self._project) / self._name
+
+    def run(self, is_joining: bool, into: Path | None) -> None:
+        """Work until the budget is spent, then write the findings; raises as `search` does."""
+        with ExitStack() as stack:
+            leads = not is_joining and self._storage.try_lock(self._name, HOST, stack)
+            if not leads and not is_joining:
+                holder = self._storage.holder(self._name, HOST)
+                by = f"process {holder}" if holder else "another command"
+                raise LenetError(f"{self._name}: {by} is at this search; add --join to work along with it")
+            self._remember()
+            self._tell(f"study {self._name} in {shown_uri(self._storage.url)}")
+            recovered = self._shared.recover()
+            if recovered:
+                self._tell(f"{recovered} trials were left behind by processes that are gone; they go on")
+            try:
+                self._work_shown(leads)
+            finally:
+                if leads:
+                    self._conclude()
+            if leads and into is not None:
+                publish(self.folder, into)
+            self._tell_end(leads)
+
+    def _remember(self) -> None:
+        search = self._question.search
+        body = {
+            "study": self._name,
+            "name": search.name,
+            "words": list(self._words),
+            "tracking": {
+                "uri": self._question.base.tracking.uri,
+                "experiment": self._question.base.tracking.experiment,
+            },
+            "objectives": list(search.objectives),
+            "space": self._question.space.tree(),
+            "epochs": search.epochs,
+            "sampler": search.sampler,
+            "pruner": search.pruner,
+        }
+        with locked(self.folder / f"{DESCRIPTION}.lock"):
+            write_json(self.folder / DESCRIPTION, body)
+
+    def _work_shown(self, leads: bool) -> None:
+        """Work, with MLflow beside it; while its leader is at work a search is shown as running."""
+        tracking = self._question.base.tracking
+        with ExitStack() as stack:
+            if leads:
+                stack.enter_context(locked(self.folder / LOCK))
+            follower = Follower(
+                self._project, tracking_uri(self._project, tracking.uri), tracking.experiment, self._tell
+            )
+            stack.callback(follower.close)
+            try:
+                self._work(follower)
+            finally:
+                self._look(follower)
+
+    def _work(self, follower: Follower) -> None:
+        if self._shared.is_over():
+            return
+        crew = Crew(self._project, self._words, self._question.search.workers or default_workers())
+        progress = Progress(self._name, self._question.search, self._tell)
+        began = marked = time.time()
+        done = self._shared.counts().done
+        session = os.getpid()
+        with storage_errors(self._storage.url), progress.showing():
+            crew.start()
+            try:
+                while crew.watch(has_progressed=(now := self._shared.counts().done) > done):
+                    done = now
+                    found, counts = self._look(follower)
+                    if time.time() - marked > MARK_SECONDS:
+                        marked = time.time()
+                        self._shared.mark_time(session, began)
+                    progress.update(found, counts, self._shared.spent_seconds())
+                    time.sleep(LOOK_SECONDS)
+            finally:
+                crew.end()
+                self._shared.mark_time(session, began)
+                self._shared.recover()
+
+    def _look(self, follower: Follower) -> tuple[list[Standing], Counts]:
+        """Read the study, and have MLflow shown the trials that ended since the last look."""
+        found = standings(self._shared)
+        for one in found:
+            folder = RunFolder(self._project.runs / one.fingerprint)
+            if one.state in ENDED and one.number not in self._projected and one.fingerprint:
+                self._projected.add(one.number)
+                if (folder.path / "run.json").is_file():
+                    follower.changed(folder)
+        return found, self._shared.counts()
+
+    def _conclude(self) -> None:
+        found = standings(self._shared)
+        counts, is_over = self._shared.counts(), self._shared.is_over()
+        drawn = self.folder / DRAWN
+        is_drawn = drawn.is_file() and drawn.read_text(encoding="utf-8") == trials_table(found)
+        write_findings(self._question, self._name, found, counts, is_over, self.folder)
+        if not is_drawn:
+            self._draw(found)
+            write_text(drawn, trials_table(found))
+        synchronize_search(self._project, self.folder, self._tell)
+
+    def _draw(self, found: list[Standing]) -> None:
+        from lenet.search.pictures import draw_search
+        from lenet.search.webpage import write_search_page
+
+        study, objectives = self._shared.study, self._question.search.objectives
+        draw_search(study, found, self._question.space, objectives, self.folder / PLOTS)
+        best = next(iter(ranked(found)), None)
+        command = "" if best is None else self._command(best)
+        write_search_page(study, found, read_json(self.folder / SUMMARY), self.folder / PAGE, command)
+
+    def _command(self, one: Standing) -> str:
+        return f"python train.py {' '.join(self._question.overrides(one.assignment))}"
+
+    def _tell_end(self, leads: bool) -> None:
+        found, counts = standings(self._shared), self._shared.counts()
+        self._tell(f"{counts.done} trials: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed")
+        best = next(iter(ranked(found)), None)
+        if best is None:
+            if leads:
+                raise LenetError(f"{self._name}: no trial has a value within the limits; `trials.csv` says why")
+            return
+        self._tell(f"best: {best.error:.2f} % validation error, trial {best.number}")
+        self._tell(f"train it: {self._command(best)}")
+        self._tell(f"more: {self.folder / BEST}")
+
+
+def pipeline_words(params: Params) -> list[str]:
+    """Return what params.yaml says of the pipeline's search, as one types it; its overrides hold for every trial."""
+    words = [f"search={params.search.name}", f"data={params.data}"]
+    words += [f"search.trials={params.search.trials}", f"search.workers={params.search.workers}"]
+    for override in params.overrides:
+        key, equals, value = override.partition("=")
+        words.append(f"search.epochs={value}" if key == "trainer.epochs" and equals else override)
+    return words
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Within the block SIGTERM ends the command as Ctrl-C does."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise Stopped(signum)
+
+    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -1,0 +1,197 @@
+"""Where studies are kept, and the locks by which the processes of a search know of each other.
+
+On SQLite the locks are files (flock), on PostgreSQL the server's advisory locks. Both are let go of when their holder
+dies, however it dies, so that a trial whose worker is gone is known at once and not after a heartbeat was missed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sqlite3
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lenet.errors import ConfigError, LenetError
+from lenet.locks import is_held, locked
+from lenet.project import Project
+from lenet.tracking.searches import SEARCHES
+from lenet.tracking.store import SQLITE, database_path, shown_uri
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
+DATABASE = "optuna.db"
+POSTGRESQL = ("postgresql", "postgres")
+BUSY_SECONDS = 60.0
+"""How long a process waits for SQLite while others write."""
+
+HEARTBEAT_SECONDS = 10
+GRACE_SECONDS = 60
+"""A trial that gave no sign for so long is given up, even if its worker's lock cannot be seen from here."""
+
+HOST, WATCH = "host", "study"
+"""Names of locks: who leads a search, and who looks at its trials to change them."""
+
+
+def study_url(project: Project, configured: str | None, knob: str = "search.storage") -> str:
+    """Return the URL of the database; a relative SQLite path is taken from the project's home.
+
+    Args:
+        project: where things are.
+        configured: what the user gave, if anything.
+        knob: the knob's name, for the message.
+
+    Raises:
+        ConfigError: it is neither SQLite nor PostgreSQL.
+    """
+    if not configured:
+        return f"{SQLITE}{searches(project) / DATABASE}"
+    if configured.startswith(SQLITE):
+        return f"{SQLITE}{project.home / configured.removeprefix(SQLITE)}"
+    scheme = configured.partition("://")[0]
+    if scheme.partition("+")[0] not in POSTGRESQL:
+        raise ConfigError(f"{knob}={shown_uri(configured)}: must be sqlite:///… or postgresql+psycopg://…")
+    if importlib.util.find_spec("psycopg") is None:
+        raise ConfigError(
+            f"search.storage={shown_uri(configured)}: psycopg is not installed; pip install 'lenet-lab[postgresql]'"
+        )
+    if "+" not in scheme:
+        return configured.replace(f"{scheme}://", "postgresql+psycopg://", 1)
+    return configured
+
+
+def searches(project: Project) -> Path:
+    """The folder of all searches."""
+    return project.home / SEARCHES
+
+
+@dataclass(frozen=True)
+class StudyStorage:
+    """A database of studies that is open.
+
+    Attributes:
+        url: its URL.
+        database: Optuna's view of it.
+        folder: where the locks of SQLite studies lie.
+    """
+
+    url: str
+    database: RDBStorage
+    folder: Path
+
+    @contextmanager
+    def lock(self, study: str, name: str) -> Iterator[None]:
+        """Hold a lock of a study, waiting for another holder."""
+        if database_path(self.url) is not None:
+            with locked(self._file(study, name)):
+                yield
+            return
+        with self._connection() as connection:
+            self._ask(connection, "select pg_advisory_lock(:study, :name)", study, name)
+            yield  # the lock goes with the connection
+
+    def try_lock(self, study: str, name: str, until: ExitStack) -> bool:
+        """Take a lock until the stack is closed, or say that another has it."""
+        if database_path(self.url) is not None:
+            if is_held(self._file(study, name)):
+                return False
+            until.enter_context(locked(self._file(study, name)))
+            return True
+        connection = until.enter_context(self._connection())
+        return bool(self._ask(connection, "select pg_try_advisory_lock(:study, :name)", study, name))
+
+    def is_locked(self, study: str, name: str) -> bool:
+        """Say whether some living process holds a lock."""
+        if database_path(self.url) is not None:
+            return is_held(self._file(study, name))
+        with ExitStack() as stack:
+            return not self.try_lock(study, name, stack)
+
+    def holder(self, study: str, name: str) -> str:
+        """Return the process id of a file lock's holder, or nothing where it cannot be known."""
+        path = self._file(study, name)
+        return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+    def _file(self, study: str, name: str) -> Path:
+        return self.folder / study / "locks" / name
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        """Give a connection of its own that is really closed at the end, so that the server lets its locks go."""
+        connection = self.database.engine.connect()
+        try:
+            yield connection
+        finally:
+            connection.invalidate()
+            connection.close()
+
+    @staticmethod
+    def _ask(connection: Any, query: str, study: str, name: str) -> Any:
+        from sqlalchemy import text
+
+        return connection.execute(text(query), {"study": _key(study), "name": _key(name)}).scalar()
+
+
+def _key(name: str) -> int:
+    """Return a signed 32-bit number for a name, as PostgreSQL's advisory locks are named."""
+    return zlib.crc32(name.encode()) - (1 << 31)
+
+
+@contextmanager
+def storage_errors(url: str) -> Iterator[None]:
+    """Turn what a database says when it is locked, gone or refuses into one line."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        cause = error.__cause__ or error
+        line = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+        raise LenetError(
+            f"{shown_uri(url)}: the study's database does not answer ({line.strip()});"
+            " what is done is safe, the same command goes on with it"
+        ) from error
+
+
+def open_storage(project: Project, url: str) -> StudyStorage:
+    """Open a database of studies; an SQLite file is made where there is none, by one process alone.
+
+    Raises:
+        LenetError: it cannot be opened.
+    """
+    from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+
+    folder, path = searches(project), database_path(url)
+    with storage_errors(url), locked(folder / f"{DATABASE}.lock"):
+        options: dict[str, Any] = {}
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            options = {"connect_args": {"timeout": BUSY_SECONDS}}
+            _use_write_ahead_log(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that heartbeats are experimental
+            database = RDBStorage(
+                url,
+                engine_kwargs=options,
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=GRACE_SECONDS,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True),
+            )
+    return StudyStorage(url, database, folder)
+
+
+def _use_write_ahead_log(path: Path) -> None:
+    """Let readers and a writer work at once; a property of the file."""
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+            connection.execute("pragma journal_mode=wal")
+    except sqlite3.Error as error:
+        raise LenetError(
+            f"{path}: is no SQLite database that can be opened ({error}); move it away, trials are answered from runs/"
+        ) from error

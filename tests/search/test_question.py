@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from lenet.config import SgdConfig
+from lenet.errors import ConfigError
+from lenet.project import Project
+from lenet.search.question import Question, read_question
+
+Ask = Callable[..., Question]
+
+
+def test_the_projects_own_search_is_right(project: Project) -> None:
+    question = read_question(project, [])
+    assert question.search.name == "recipe"
+    assert question.search.limits.parameters == 62_000
+    assert len(question.space.parameters) >= 5
+
+
+def test_a_trial_is_the_base_with_its_values(ask: Ask) -> None:
+    question = ask("distortion.shift=2")
+    config = question.configure({"optimizer.learning_rate": 0.01})
+    assert config.optimizer.learning_rate == 0.01
+    assert (config.distortion.shift, config.model.activation) == (2, "relu")
+    assert (config.trainer.epochs, config.trainer.threads, config.seed) == (2, 1, 1)
+    assert "optimizer.learning_rate=0.01" in question.overrides({"optimizer.learning_rate": 0.01})
+
+
+def test_a_groups_name_chooses_its_file(ask: Ask) -> None:
+    space = {
+        "optimizer": {
+            "name": {"choices": ["adam", "sgd"]},
+            "momentum": {"low": 0.5, "high": 0.95, "when": {"optimizer.name": "sgd"}},
+            "schedule": {"name": {"choices": ["cosine", "one_cycle"]}},
+        }
+    }
+    question = ask(space=space)
+    config = question.configure(
+        {"optimizer.name": "sgd", "optimizer.momentum": 0.7, "optimizer.schedule.name": "cosine"}
+    )
+    assert isinstance(config.optimizer, SgdConfig)
+    assert (config.optimizer.momentum, config.optimizer.schedule.name) == (0.7, "cosine")
+    assert "optimizer/schedule=cosine" in question.overrides({"optimizer.schedule.name": "cosine"})
+
+
+def test_budget_workers_and_place_are_no_part_of_the_study(ask: Ask, project: Project) -> None:
+    name = ask().study_name("digest")
+    for words in (["search.trials=9"], ["search.minutes=1"], ["search.workers=3"], ["search.storage=sqlite:///x.db"]):
+        assert ask(*words).study_name("digest") == name
+    for words in (
+        ["search.epochs=3"],
+        ["search.seed=2"],
+        ["search.sampler=tpe"],
+        ["search.pruner=asha"],
+        ["search.limits.parameters=61000"],
+        ["search.space.optimizer.learning_rate.high=0.03"],
+        ["distortion.shift=2"],
+    ):
+        assert ask(*words).study_name("digest") != name
+    assert ask().study_name("other data") != name
+
+
+def test_a_trials_run_is_that_which_train_py_would_make(ask: Ask) -> None:
+    from lenet.composition import compose
+
+    question = ask()
+    values = {"optimizer.learning_rate": 0.0123456789}
+    typed = compose(question.project, question.overrides(values))
+    assert typed.identity() == question.configure(values).identity()
+    assert replace(typed, name="tiny").tree()["optimizer"] == question.configure(values).tree()["optimizer"]
+
+
+@pytest.mark.parametrize(
+    ("words", "change", "message"),
+    [
+        (["search.trials=0"], {}, "search.trials=0: must be at least 1"),
+        (["search.minutes=0"], {}, "search.minutes=0: must be more than 0"),
+        (["search.trials=null"], {}, "search.trials=null, search.minutes=null: give one of them a limit"),
+        (["search.sampler=tpee"], {}, "must be one of tpe, gp, random, qmc, cmaes (did you mean 'tpe'?)"),
+        (["search.trails=3"], {}, "search.trails: no such key (did you mean 'search.trials'?)"),
+        (["+search.trails=3"], {}, "search.trails: no such key; search's keys are name"),
+        (["search=nothing"], {}, "search=nothing: must be one of"),
+        (["seed=3"], {}, "seed=3: a search has its own; use search.seed="),
+        (["trainer.epochs=3"], {}, "trainer.epochs=3: a search has its own; use search.epochs="),
+        (["data.validation_size=0"], {}, "a search chooses by the validation error"),
+        (["search.objectives=[parameters]"], {}, "the first must be val/error"),
+        (
+            ["search.objectives=[val/error,latency_ms]", "search.pruner=asha"],
+            {},
+            "with two objectives no trial is ended",
+        ),
+        (["search.objectives=[val/error,latency_ms]", "search.sampler=cmaes"], {}, "knows one objective"),
+        ([], {"space": {}}, "search.space: is empty"),
+        ([], {"space": {"optimizer": {"momentum": {"low": 0, "high": 0.9}}}}, "optimizer.momentum: no such key"),
+        (
+            [],
+            {"space": {"optimizer": {"name": {"choices": ["adam", "sgd"]}, "beta1": {"low": 0, "high": 0.9}}}},
+            "(with optimizer.name=sgd; `when` can bring a field in for some choices alone)",
+        ),
+        (["distortion=none"], {"space": {"distortion": {"shift": {"low": 0, "high": 2}}}}, "distortion=none has none"),
+    ],
+)
+def test_what_is_not_right_is_one_line_and_nothing_is_written(
+    ask: Ask, project: Project, words: list[str], change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ask(*words, **change)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (project.home / "searches").exists()
