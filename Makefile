@@ -7,10 +7,10 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test check ui readme bench screenshots clean
+.PHONY: help install repro retrain test test-long check ui readme bench screenshots clean
 
 help: ## list what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1|/' | column -t -s '|'
 
 install: $(STAMP) ## make the venv and install everything, at the versions of constraints.txt
 
@@ -28,8 +28,16 @@ repro: $(STAMP) ## run the whole pipeline, as far as it is out of date
 	@echo "report:   results/report.html, results/report.md"
 	@echo "compare:  lenet ui   (after: source $(VENV)/bin/activate)"
 
+retrain: $(STAMP) ## run the pipeline and have the gate judge it; PROMOTE=1 acts on what it says
+	@dvc repro
+	@lenet sync
+	@lenet gate $${PROMOTE:+--promote} $${AGAINST:+--against "$$AGAINST"}
+
 test: $(STAMP) ## run the tests, the fast ones first
-	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not long'
+
+test-long: $(STAMP) ## run the tests that take minutes each: a retraining in CI, twenty kills, joined searches
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
 check: $(STAMP) ## format, lint and type-check
 	@ruff format --check . && ruff check . && mypy

@@ -1,4 +1,4 @@
-"""The pictures of the documentation, taken from the MLflow UI as `lenet ui` serves it: docs/compare.png, docs/runs.png.
+"""The pictures of the documentation, taken from the MLflow UI as `lenet ui` serves it: compare, runs, registry.
 
     make screenshots        # or: .venv/bin/python docs/screenshots.py
 
@@ -30,6 +30,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from lenet.errors import LenetError
 from lenet.exits import guarded
+from lenet.pipeline import read_params
 from lenet.project import Project, find_project
 from lenet.runs import FINISHED, RunFolder, all_runs
 from lenet.schema import flatten
@@ -63,6 +64,7 @@ TABLE_PIXELS = 330
 CURVES_PIXELS, DIFFERENCE_PIXELS = 730, 150
 """What the page of charts takes above and below what differs, and the head of that."""
 
+REGISTRY_PIXELS = 620
 MAX_BYTES = 400_000
 DOCS = Path(__file__).resolve().parent
 
@@ -232,8 +234,13 @@ def runs_address(address: str, experiment: str, words: str, mode: str) -> str:
     return f"{address}/#/experiments/{experiment}/runs?{query}&{WORKFLOW}"
 
 
+def model_address(address: str, model: str) -> str:
+    """Return the address of a registered model's versions with their aliases."""
+    return f"{address}/#/models/{quote(model)}?{WORKFLOW}"
+
+
 def take(project: Project, sweep: str, words: str | None, folder: Path) -> None:
-    """Write both pictures into `folder`."""
+    """Write the pictures into `folder`."""
     need_chromium()  # before a server is started
     runs = shown_runs(project, sweep)
     experiment = runs[0][1].experiment_id
@@ -258,6 +265,11 @@ def take(project: Project, sweep: str, words: str | None, folder: Path) -> None:
             page.locator(".ag-row").first.wait_for()
             page.get_by_label("Toggle sidebar").click()
             _write(page, folder / "runs.png")
+        with browsing(REGISTRY_PIXELS) as page:
+            page.goto(model_address(address, read_params(project).register.model))
+            page.get_by_text("champion").first.wait_for()
+            page.get_by_label("Toggle sidebar").click()
+            _write(page, folder / "registry.png")
 
 
 def _open_charts(page: Page, address: str) -> float:

@@ -45,20 +45,21 @@ def test_every_variant_is_what_its_file_says(project: Project, variant: str) -> 
 
 
 def test_every_file_in_experiment_is_tested_above(project: Project) -> None:
-    assert {path.stem for path in (project.conf / "experiment").glob("*.yaml")} == {*VARIANTS, "searched"}
+    assert {path.stem for path in (project.conf / "experiment").glob("*.yaml")} == {*VARIANTS, "searched", "refitted"}
 
 
-def test_what_the_search_found_is_an_experiment_once_it_is_there(project: Project) -> None:
-    assert "no search has left its best recipe yet; `dvc repro search` makes one" in problem(
-        project, "experiment=searched"
+@pytest.mark.parametrize(("name", "stage"), [("searched", "search"), ("refitted", "refit")])
+def test_what_a_stage_found_is_an_experiment_once_it_is_there(project: Project, name: str, stage: str) -> None:
+    assert f"no {stage} has left its best recipe yet; `dvc repro {stage}` makes one" in problem(
+        project, f"experiment={name}"
     )
     found = compose(
         project, ["experiment=lenet5_sigmoid", "optimizer=sgd", "optimizer.momentum=0.8", "distortion.shift=2"]
     )
-    write_text(project.root / "results" / "search" / "best.yaml", experiment(found, "a test"))
-    again = compose(project, ["experiment=searched"])
+    write_text(project.root / "results" / stage / "best.yaml", experiment(found, name, "a test"))
+    again = compose(project, [f"experiment={name}"])
     assert again.identity() == found.identity()
-    assert again.name == "searched"
+    assert again.name == name
 
 
 def test_what_is_typed_stands_above_the_variant(project: Project) -> None:

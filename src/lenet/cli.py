@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet import __version__
+from lenet.errors import EXIT_FAILED
 from lenet.exits import guarded
 
 if TYPE_CHECKING:
     from lenet.project import Project
+    from lenet.promotion.gate import Answer
 
 Arguments = argparse.Namespace
 Command = Callable[["Project", Arguments], None]
@@ -59,6 +61,21 @@ def build_parser() -> argparse.ArgumentParser:
     clean = add("clean", _clean, "say what can be deleted, and delete it with --yes")
     clean.add_argument("--yes", action="store_true", help="delete it")
     clean.add_argument("--killed", action="store_true", help="also runs that were killed and could go on")
+    doctor = add("doctor", _doctor, "check the house and say what to do about each finding; changes nothing")
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    comparing = add("compare", _compare, "say which of two networks reads the test images better, and if it is chance")
+    for letter in ("a", "b"):
+        comparing.add_argument(letter, help="the start of a run's fingerprint, or a version: 3, @champion, lenet5/3")
+    promoting = add("promote", _promote, "make a version the champion, where the gate lets it through")
+    promoting.add_argument("version", nargs="?", help="3, or @previous; default: the challenger")
+    promoting.add_argument("--reason", help="why the champion should go even for one that is no better: new data, …")
+    gate = add("gate", _gate, "judge what the pipeline chose against the champion; 1 where it is worse")
+    gate.add_argument("--promote", action="store_true", help="register it, and make it champion where it is better")
+    gate.add_argument("--against", metavar="URI", help="the MLflow store that has the champion, read only")
+    back = add("rollback", _rollback, "make the previous champion the champion again")
+    back.add_argument("--reason", help="for the history")
+    registry = add("registry", _registry, "show the registered versions, and who changed the champion, when and why")
+    registry.add_argument("--json", action="store_true", help="all of it, verdicts with their numbers included")
     search = add("search", _search, "search for a better recipe, from where the search was left")
     search.add_argument(
         "overrides", nargs="*", help="search=<name> (conf/search), search.trials=60, data=…, as in Hydra"
@@ -78,6 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("train", _train, "stage: train a variant with every seed").add_argument("variant", help="as in params.yaml")
     add("refit", _refit, "stage: train the search's best recipes with every seed, and choose by the mean")
     add("evaluate", _evaluate, "stage: choose on validation, then read the test set once")
+    add("export", _export, "stage: write the chosen model as ONNX, checked against torch on the test images")
     add("register", _register, "stage: put the chosen model into the MLflow registry")
     report = add("report", _report, "stage: write results/report.html and results/report.md")
     report.add_argument("--readme", action="store_true", help="write the table of results into README.md instead")
@@ -106,7 +124,7 @@ def _ui(project: Project, arguments: Arguments) -> None:
 
 
 def _sync(project: Project, arguments: Arguments) -> None:
-    from lenet.registration import heal_registry
+    from lenet.promotion.registration import heal_registry
     from lenet.synchronize import synchronize
 
     synchronize(project, _tell)
@@ -124,6 +142,55 @@ def _clean(project: Project, arguments: Arguments) -> None:
     from lenet.cleaning import clean
 
     clean(project, arguments.killed, arguments.yes, _tell)
+
+
+def _doctor(project: Project, arguments: Arguments) -> None:
+    from lenet.doctor.checkup import doctor
+    from lenet.errors import EXIT_FAILED
+
+    if not doctor(project, arguments.json):
+        sys.exit(EXIT_FAILED)
+
+
+def _compare(project: Project, arguments: Arguments) -> None:
+    from lenet.compare import compare_networks
+    from lenet.pipeline import read_params
+
+    print(compare_networks(project, read_params(project), (arguments.a, arguments.b), _tell))
+
+
+def _promote(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline import read_params
+    from lenet.promotion.gate import promote
+
+    _answer(promote(project, read_params(project), arguments.version, arguments.reason, _tell))
+
+
+def _gate(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline import read_params
+    from lenet.promotion.ruling import rule
+
+    _answer(rule(project, read_params(project), arguments.against, arguments.promote, _tell).answer())
+
+
+def _rollback(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline import read_params
+    from lenet.promotion.rollback import rollback
+
+    _answer(rollback(project, read_params(project), arguments.reason, _tell))
+
+
+def _answer(answer: Answer) -> None:
+    print("\n".join(answer.lines), flush=True)
+    if not answer.done:
+        sys.exit(EXIT_FAILED)
+
+
+def _registry(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline import read_params
+    from lenet.promotion.registry_page import show_registry
+
+    print(show_registry(project, read_params(project), arguments.json, _tell))
 
 
 def _search(project: Project, arguments: Arguments) -> None:
@@ -185,16 +252,24 @@ def _evaluate(project: Project, arguments: Arguments) -> None:
     evaluate_variants(project, read_params(project), _tell)
 
 
+def _export(project: Project, arguments: Arguments) -> None:
+    from lenet.export.stage import export_champion
+    from lenet.pipeline import read_params
+
+    export_champion(project, read_params(project), _tell)
+
+
 def _register(project: Project, arguments: Arguments) -> None:
     from lenet.pipeline import read_params
-    from lenet.registration import register_choice
+    from lenet.promotion.registration import register_choice
 
     register_choice(project, read_params(project), _tell)
 
 
 def _report(project: Project, arguments: Arguments) -> None:
     from lenet.pipeline import read_params
-    from lenet.report import write_readme_table, write_report
+    from lenet.report.readme_table import write_readme_table
+    from lenet.report.writing import write_report
 
     if arguments.readme:
         write_readme_table(project)

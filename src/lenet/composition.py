@@ -102,8 +102,9 @@ def one_line_errors(conf: Path) -> Iterator[None]:
 
 def _explain(error: Exception, conf: Path) -> str:
     text = unanchored(str(error)).replace("experiment@_global_", "experiment")
-    if "search/best" in text:
-        return "experiment=searched: no search has left its best recipe yet; `dvc repro search` makes one"
+    for name, stage in (("searched", "search"), ("refitted", "refit")):
+        if f"{stage}/best" in text:
+            return f"experiment={name}: no {stage} has left its best recipe yet; `dvc repro {stage}` makes one"
     if match := re.search(r"Could not override '([^']+)'", text):
         return f"{match[1]}: no such key{_suggestion(match[1], conf)}; `python train.py --cfg job` shows them all"
     if match := re.search(r"Could not append to config\. An item is already at '([^']+)'", text):

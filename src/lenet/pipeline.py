@@ -13,8 +13,8 @@ from lenet.config import Config, parse_config
 from lenet.durable import write_text
 from lenet.errors import ConfigError
 from lenet.project import Project
+from lenet.promotion.verdict import Thresholds
 from lenet.schema import Range, parse
-from lenet.verdict import Thresholds
 
 PARAMS = "params.yaml"
 BUILT_CONF = Path("build/conf")
@@ -26,14 +26,19 @@ PLOTS = Path("results/plots")
 EVALUATION = Path("results/evaluation.json")
 QUALITY = Path("results/quality.json")
 REGISTRATION = Path("results/registration.json")
+MODEL_CARD = Path("results/model_card.md")
 SEARCH = Path("results/search")
 SEARCH_PAGE = Path("results/search.html")
 REFIT = Path("results/refit.json")
+REFIT_RECIPE = Path("results/refit/best.yaml")
 REPORT_HTML = Path("results/report.html")
 REPORT_MARKDOWN = Path("results/report.md")
 
-SEARCHED = "searched"
-"""What the pipeline calls the recipe that the search found and the refit chose."""
+SEARCHED, REFITTED = "searched", "refitted"
+"""Experiments that the pipeline writes: the best trial of the search, and the recipe that the refit chose of the best.
+
+The second one is trained with several seeds and evaluated beside the variants; the first may be one seed's luck.
+"""
 
 LEAST_REFIT_SEEDS = 2
 
@@ -100,8 +105,8 @@ class Params:
 
     @property
     def contestants(self) -> tuple[str, ...]:
-        """What is evaluated: the variants and what the search found."""
-        return (*self.variants, SEARCHED)
+        """What is evaluated: the variants and what the refit chose of the search's best."""
+        return (*self.variants, REFITTED)
 
 
 def read_params(project: Project) -> Params:
@@ -123,8 +128,9 @@ def read_params(project: Project) -> Params:
                 raise ConfigError(f"{name}=[]: must name at least one")
             if len(set(values)) < len(values):
                 raise ConfigError(f"{name}={list(values)}: must not name one twice")
-        if SEARCHED in params.variants:
-            raise ConfigError(f"variants names {SEARCHED}: the refit stage trains it, it is no variant to list")
+        for name in (SEARCHED, REFITTED):
+            if name in params.variants:
+                raise ConfigError(f"variants names {name}: the pipeline makes it, it is no variant to list")
         if len(params.refit.seeds) < LEAST_REFIT_SEEDS:
             raise ConfigError(
                 f"refit.seeds={list(params.refit.seeds)}: a comparison needs at least {LEAST_REFIT_SEEDS}"
@@ -140,7 +146,7 @@ def compose_variants(project: Project, params: Params) -> dict[str, Config]:
     Raises:
         ConfigError: a variant, an override or a file in conf/ is not right.
     """
-    known = sorted({path.stem for path in (project.conf / "experiment").glob("*.yaml")} - {SEARCHED})
+    known = sorted({path.stem for path in (project.conf / "experiment").glob("*.yaml")} - {SEARCHED, REFITTED})
     configs = {}
     for variant in params.variants:
         if variant not in known:

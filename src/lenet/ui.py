@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from lenet.errors import LenetError
 from lenet.project import Project
-from lenet.registration import heal_registry
+from lenet.promotion.registration import heal_registry
 from lenet.synchronize import synchronize
 from lenet.tracking.links import UI_HOST
 from lenet.tracking.store import ARTIFACTS, database_path, open_store, tracking_uri

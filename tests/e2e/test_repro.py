@@ -43,7 +43,7 @@ def registry(root: Path) -> list[tuple[object, ...]]:
 
 def test_everything_is_there(pipeline: Shell) -> None:
     evaluation = json.loads((pipeline.root / "results/evaluation.json").read_text())
-    assert set(evaluation["variants"]) == {"lenet5", "lenet5_relu", "searched"}
+    assert set(evaluation["variants"]) == {"lenet5", "lenet5_relu", "refitted"}
     means = {name: found["validation_error"]["mean"] for name, found in evaluation["variants"].items()}
     assert evaluation["choice"]["variant"] == min(means, key=lambda name: means[name])
     for found in evaluation["variants"].values():
@@ -55,6 +55,10 @@ def test_everything_is_there(pipeline: Shell) -> None:
     assert refit["paired"]["n"] == 2
     best = (pipeline.root / "results/search/best.yaml").read_text()
     assert best.startswith("# python train.py experiment=searched\n")
+    chosen = (pipeline.root / "results/refit/best.yaml").read_text()
+    assert chosen.startswith(
+        f"# python train.py experiment=refitted\n# Written by `lenet refit`: trial {refit['chosen']}."
+    )
     assert len((pipeline.root / "results/search/trials.csv").read_text().splitlines()) == 3
     page = (pipeline.root / "results/report.html").read_text()
     assert not re.search(r"(src|href)=[\"']?https?:", page)

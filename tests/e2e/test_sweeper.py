@@ -68,6 +68,7 @@ def test_a_sweep_shows_its_runs_and_the_best_and_is_then_answered_at_once(shell:
     assert len(states(shell.home)) == len(shell.run_folders()) == TRIALS
 
 
+@pytest.mark.long
 def test_killed_and_asked_again_by_two_it_has_its_number_of_trials(shell: Shell) -> None:
     process = shell.start(ASK)
     deadline = time.monotonic() + PATIENCE_SECONDS

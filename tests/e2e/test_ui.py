@@ -18,6 +18,13 @@ import yaml
 
 from lenet.data.idx import to_idx
 from lenet.durable import sha256_bytes
+from lenet.export.packing import pack_version
+from lenet.project import Project
+from lenet.runs import RunFolder
+from lenet.tracking.projection import Projection
+from lenet.tracking.registry import register
+from lenet.tracking.store import open_store, tracking_uri
+from lenet.tracking.versions import CHALLENGER, CHAMPION
 
 ROOT = Path(__file__).parents[2]
 CLASSES = 4
@@ -27,6 +34,7 @@ FILES = {
     "test_images": ("blobs-test-images", 40),
     "test_labels": ("blobs-test-labels", 40),
 }
+MODEL = "digits"
 WORDS = ["data=blobs", "model.activation=tanh,relu", "trainer.epochs=2"]
 
 
@@ -170,3 +178,24 @@ def test_the_folders_are_the_runs_that_are_shown(sweep: Sweep, address: str) -> 
             words = f"tags.`lenet.fingerprint` = '{fingerprint}'"
             page.goto(screenshots.runs_address(address, "1", words, "TABLE"))
             page.get_by_text("1 matching run").wait_for()
+
+
+def test_the_registry_shows_who_is_champion(sweep: Sweep, address: str) -> None:
+    project, uri = Project(sweep.project, sweep.project), tracking_uri(Project(sweep.project, sweep.project))
+    for fingerprint in sweep.fingerprints:
+        folder = RunFolder(project.runs / fingerprint)
+        place = Projection(project, uri, folder.config().tracking.experiment).send(folder)
+        made = register(
+            project, place, folder, lambda packed, run=folder: pack_version(project, run, packed), MODEL, {}
+        )
+        if made.number == "1":
+            open_store(project, uri).set_registered_model_alias(MODEL, CHAMPION, made.number)
+    with screenshots.browsing(1000) as page:
+        page.goto(screenshots.model_address(address, MODEL))
+        rows = page.get_by_role("row").filter(has_text="Version")
+        rows.nth(1).wait_for()
+        page.get_by_text(CHALLENGER).first.wait_for()
+        shown = {number: page.get_by_role("row").filter(has_text=f"Version {number}").inner_text() for number in (1, 2)}
+    assert CHAMPION in shown[1]
+    assert CHALLENGER in shown[2]
+    assert CHAMPION not in shown[2]

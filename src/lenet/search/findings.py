@@ -45,7 +45,9 @@ def write_findings(
     write_json(folder / SUMMARY, summary(question, name, found, counts) | {"is_over": is_over})
     if best_first:
         config = question.configure(best_first[0].assignment)
-        write_text(folder / BEST, experiment(config, f"trial {best_first[0].number} of {name}"))
+        write_text(
+            folder / BEST, experiment(config, SEARCHED, f"`lenet search`: trial {best_first[0].number} of {name}")
+        )
 
 
 def publish(folder: Path, into: Path) -> None:
@@ -111,19 +113,24 @@ def _candidate(question: Question, one: Standing) -> dict[str, Any]:
     }
 
 
-def experiment(config: Config, source: str) -> str:
+def experiment(config: Config, name: str, source: str) -> str:
     """Return a config's recipe as an experiment's file: groups, then every knob of theirs.
 
     How long it is trained, with which seed and on what data is left to who trains it.
+
+    Args:
+        config: the config.
+        name: the experiment's, as `python train.py experiment=<name>` has it.
+        source: who wrote it, and what it is.
     """
     tree = config.tree()
     defaults = [{f"override /{group}": tree[group]["name"]} for group in RECIPE_GROUPS]
     defaults.append({"override /optimizer/schedule": tree["optimizer"]["schedule"]["name"]})
     body = {
         "defaults": defaults,
-        "name": SEARCHED,
+        "name": name,
         **{group: tree[group] for group in RECIPE_GROUPS},
         "trainer": {name: tree["trainer"][name] for name in TRAINER_FIELDS},
     }
     text = yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
-    return f"# python train.py experiment={SEARCHED}\n# Written by `lenet search`: {source}.\n{text}"
+    return f"# python train.py experiment={name}\n# Written by {source}.\n{text}"

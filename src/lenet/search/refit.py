@@ -13,15 +13,15 @@ from typing import Any
 
 from lenet.asking import Origin
 from lenet.config import Config, parse_config
-from lenet.durable import read_json, write_json
+from lenet.durable import read_json, write_json, write_text
 from lenet.errors import LenetError
 from lenet.evaluation.measures import spread
 from lenet.evaluation.over_seeds import paired_over_seeds
 from lenet.parallel import Wish, ask_all
-from lenet.pipeline import REFIT, SEARCH, SEARCHED, Params, read_variant
+from lenet.pipeline import REFIT, REFIT_RECIPE, REFITTED, SEARCH, Params, read_variant
 from lenet.project import Project
 from lenet.runs import RunFolder
-from lenet.search.findings import CANDIDATES
+from lenet.search.findings import CANDIDATES, experiment
 from lenet.search.trial import MEASURE
 from lenet.stages import PIPELINE, write_variant
 
@@ -48,11 +48,17 @@ class Refitted:
         """Validation error in percent, by seed."""
         return {config.seed: folder.headline()[MEASURE] for config, folder in self.runs}
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Each run's fingerprint, by seed."""
+        return _fingerprints(self.runs)
+
 
 def refit(project: Project, params: Params, tell: Callable[[str], None]) -> None:
     """Train the search's best recipes with every seed, choose by the mean, and compare with the baseline.
 
-    Writes the chosen recipe's weights, curves and measures like any variant's, and results/refit.json.
+    Writes the chosen recipe's weights, curves and measures like any variant's, results/refit.json, and the recipe as
+    an experiment, results/refit/best.yaml.
 
     Raises:
         LenetError: the search left no candidate.
@@ -67,7 +73,7 @@ def refit(project: Project, params: Params, tell: Callable[[str], None]) -> None
     wishes = [Wish(config, Origin(f"{baseline_name} seed={config.seed}", PIPELINE)) for config in baseline_configs]
     fresh: list[Wish] = []
     for number, candidate in enumerate(found):
-        config = replace(parse_config(candidate["config"]), name=SEARCHED)
+        config = replace(parse_config(candidate["config"]), name=REFITTED)
         full = replace(config, trainer=replace(config.trainer, epochs=budget.epochs))
         wishes += [_wish(full.with_seed(seed), candidate["trial"]) for seed in seeds]
         if number == 0:  # the same budget as the search's, with seeds that it has not seen
@@ -78,14 +84,19 @@ def refit(project: Project, params: Params, tell: Callable[[str], None]) -> None
     baseline = Refitted(-1, float("nan"), blocks[0])
     candidates = [Refitted(one["trial"], one["val_error"], block) for one, block in zip(found, blocks[1:], strict=True)]
     best = min(candidates, key=lambda one: spread(list(one.errors.values())).mean)
-    write_variant(project, SEARCHED, best.runs)
+    write_variant(project, REFITTED, best.runs)
+    write_text(project.root / REFIT_RECIPE, experiment(best.runs[0][0], REFITTED, f"`lenet refit`: trial {best.trial}"))
     body = _body(candidates, best, baseline, baseline_name, runs[len(wishes) :], budget.epochs, found[0])
     write_json(project.root / REFIT, body)
     _tell(body, tell)
 
 
+def _fingerprints(runs: Sequence[tuple[Config, RunFolder]]) -> dict[str, str]:
+    return {str(config.seed): folder.fingerprint for config, folder in runs}
+
+
 def _wish(config: Config, trial: int) -> Wish:
-    return Wish(config, Origin(f"{SEARCHED} trial={trial} seed={config.seed}", PIPELINE))
+    return Wish(config, Origin(f"{REFITTED} trial={trial} seed={config.seed}", PIPELINE))
 
 
 def _body(
@@ -109,6 +120,7 @@ def _body(
                 "search_error": one.search_error,
                 "validation_error": asdict(spread(list(one.errors.values()))),
                 "by_seed": {str(seed): error for seed, error in one.errors.items()},
+                "runs": one.fingerprints,
             }
             for one in candidates
         ],
@@ -116,6 +128,7 @@ def _body(
             "variant": baseline_name,
             "validation_error": asdict(spread(theirs)),
             "by_seed": {str(seed): error for seed, error in baseline.errors.items()},
+            "runs": baseline.fingerprints,
         },
         "paired": asdict(paired_over_seeds(ours, theirs)),
         "winners_curse": {
@@ -123,6 +136,7 @@ def _body(
             "epochs": first["epochs"],
             "search_error": first["val_error"],
             "fresh_seeds": asdict(fresh_spread),
+            "runs": _fingerprints(fresh),
             "optimism": round(fresh_spread.mean - first["val_error"], DECIMALS),
         },
     }

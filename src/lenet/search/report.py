@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lenet.page import Table
+from lenet.report.page import Table
+from lenet.runs import SHORT
 
 CAPTIONS = {
     "history.png": "Each trial's validation error, and the best so far",
@@ -28,7 +29,7 @@ def search_paragraphs(summary: dict[str, Any], refit: dict[str, Any]) -> tuple[s
         f"{summary['sampler'].upper()} proposed {trials['all']} trials, of which {trials['pruned']} were ended early"
         f" ({summary['pruner']}), which saved {saved:.0f} % of the epochs. The best {len(refit['candidates'])} recipes"
         f" were trained again with {paired['n']} seeds on {refit['epochs']} epochs; trial {refit['chosen']} has the"
-        " lowest mean validation error and is evaluated as “searched”.",
+        " lowest mean validation error and is evaluated as “refitted”.",
         f"Its validation error is {abs(paired['mean']):.2f} points {better} than {base['variant']}'s, paired over"
         f" {paired['n']} seeds ({100 * paired['confidence']:g} % interval {paired['low']:+.2f} to"
         f" {paired['high']:+.2f}, t-test p = {paired['p']:.2g}), {chance}.",
@@ -49,6 +50,17 @@ def refit_table(refit: dict[str, Any]) -> Table:
         ("recipe", "the search's value %", "validation error %", "seeds"),
         [(name, searched, _with_spread(found), str(found["n"])) for name, searched, found in rows],
     )
+
+
+def refit_runs(summary: dict[str, Any], refit: dict[str, Any], trials: str) -> dict[str, list[str]]:
+    """Return the runs behind these figures, by recipe, as starts of fingerprints; the search's are in `trials`."""
+    recipes = {f"trial {one['trial']}": one["runs"] for one in refit["candidates"]}
+    recipes |= {refit["baseline"]["variant"]: refit["baseline"]["runs"]}
+    curse = refit["winners_curse"]
+    found = {name: [run[:SHORT] for run in by_seed.values()] for name, by_seed in recipes.items()}
+    found[f"fresh seeds of trial {curse['trial']}"] = [run[:SHORT] for run in curse["runs"].values()]
+    found["the search's best"] = [summary["best"]["run"][:SHORT]]
+    return found | {f"those of all trials stand in {trials}": []}
 
 
 def search_pictures(folder: Path) -> tuple[tuple[Path, str], ...]:

@@ -1,0 +1,161 @@
+"""The register stage: the chosen model goes into the MLflow registry, once, and challenges the champion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lenet.asking import Origin
+from lenet.config import Config, parse_config
+from lenet.durable import read_json, write_json, write_text
+from lenet.errors import LenetError
+from lenet.laboratory import Laboratory
+from lenet.pipeline import BUILT_TRAIN, EVALUATION, MODEL_CARD, REGISTRATION, Params, read_params
+from lenet.project import Project
+from lenet.promotion.changes import settle_left
+from lenet.promotion.gate import ensure_champion
+from lenet.promotion.history import Party, last_champion, read_history
+from lenet.promotion.shelf import Shelf
+from lenet.report.card_facts import gather
+from lenet.report.model_card import as_description, model_card
+from lenet.runs import FINISHED, RunFolder
+from lenet.tracking.projection import MODEL_CARD as OWN_CARD
+from lenet.tracking.projection import Place, Projection
+from lenet.tracking.store import holds_version, store_errors, tracking_uri
+from lenet.tracking.versions import CHAMPION
+
+
+def register_choice(project: Project, params: Params, tell: Callable[[str], None]) -> None:
+    """Register the model that the evaluation names, as the challenger, with its model card.
+
+    Writes results/model_card.md and results/registration.json.
+
+    The run is asked for: where its folder was lost it is trained again, to the same weights, before it is registered.
+    Where there is no champion the gate decides at once whether it becomes the first; a refusal is told, no error.
+
+    Raises:
+        LenetError: MLflow cannot be reached, or the evaluation is about another run than the one asked for.
+    """
+    evaluation = read_json(project.root / EVALUATION)
+    choice = evaluation["choice"]
+    config = _trained_config(project, choice["variant"], choice["seed"])
+    with Laboratory(project, tell) as laboratory:
+        outcome = laboratory.ask(config, Origin(f"{config.name} seed={config.seed}", "pipeline"))
+    place = laboratory.place(outcome.folder, config)
+    if place is None:
+        raise LenetError("MLflow does not show the chosen run yet; start its server and run `dvc repro` again")
+    settle_left(project, params.register.model, tell, place.uri)
+    champion = lost_champion(project, params.register.model, place.uri)
+    if champion is not None:
+        _register_lost(project, params.register.model, place.uri, champion, tell)
+    card = model_card(gather(project, params, outcome.folder))
+    write_text(project.root / MODEL_CARD, card)
+    write_text(outcome.folder.path / OWN_CARD, card)  # from where it goes with the run, and comes back with it
+    version, body = _register(project, place, outcome.folder, params.register.model, evaluation, tell)
+    write_json(project.root / REGISTRATION, body)
+    answer = ensure_champion(project, params, version, place.uri, tell)
+    for line in answer.lines if answer else ():
+        tell(line)
+
+
+def lost_champion(project: Project, model: str, uri: str) -> Party | None:
+    """Return who was champion where the registry has none though the history knows of one."""
+    entries = read_history(project)
+    if not entries:
+        return None
+    with Shelf(project, model, uri) as shelf:
+        known = last_champion(entries, model, shelf.store)
+        return known if shelf.holder(CHAMPION) is None else None
+
+
+def _register_lost(project: Project, model: str, uri: str, champion: Party, tell: Callable[[str], None]) -> None:
+    """Register the run of a champion that the registry lost, where its folder is still there."""
+    folder = RunFolder(project.runs / champion.fingerprint)
+    if folder.state() != FINISHED or folder.status()["files"]["weights.safetensors"] != champion.weights_sha256:
+        tell(f"{model}: its champion {folder.short} is lost, and its run's folder too; the gate begins anew")
+        return
+    place = _send(project, uri, folder)
+    _register(project, place, folder, model, None, tell)
+
+
+def _trained_config(project: Project, variant: str, seed: int) -> Config:
+    path = project.root / BUILT_TRAIN / variant / "runs.json"
+    for run in read_json(path)["runs"]:
+        if run["seed"] == seed:
+            return parse_config(run["config"])
+    raise LenetError(f"{path}: has no run with seed {seed}; `dvc repro evaluate` chooses anew")
+
+
+def heal_registry(project: Project, tell: Callable[[str], None]) -> None:
+    """Register the chosen model again where the registry lost it; a stage restored from DVC's cache runs nothing.
+
+    Raises:
+        LenetError: MLflow cannot be reached.
+    """
+    path = project.root / REGISTRATION
+    if not path.is_file():
+        return
+    known = read_json(path)
+    folder = RunFolder(project.runs / known["run"])
+    if folder.state() != FINISHED:
+        return
+    settle_left(project, known["model"], tell)
+    uri = tracking_uri(project, folder.config().tracking.uri)
+    is_lost = holds_version(uri, known["model"], known["weights_sha256"]) is False
+    if is_lost or lost_champion(project, known["model"], uri) is not None:
+        register_choice(project, read_params(project), tell)
+
+
+def _register(
+    project: Project,
+    place: Place,
+    folder: RunFolder,
+    model: str,
+    evaluation: dict[str, Any] | None,
+    tell: Callable[[str], None],
+) -> tuple[str, dict[str, Any]]:
+    """Register a finished run; return its version's number, and what results/registration.json says of it."""
+    from lenet.export.packing import log_export, pack_version
+    from lenet.tracking.registry import register
+
+    def fill(packed: Path) -> None:
+        pack_version(project, folder, packed)
+
+    _send(project, place.uri, folder)
+    card = folder.path / OWN_CARD
+    description = as_description(card.read_text(encoding="utf-8")) if card.is_file() else None
+    version = register(project, place, folder, fill, model, _tags(folder, evaluation), description)
+    with store_errors(place.uri, "ask again"):
+        log_export(project, place, folder)
+    weights_sha256 = folder.status()["files"]["weights.safetensors"]
+    made = "registered" if version.is_new else "registered already"
+    tell(f"{version.model} version {version.number} ({', '.join(version.aliases)}): {made}")
+    # The version's number is the store's own affair: this file says the same wherever the model is registered.
+    return version.number, {"model": version.model, "run": folder.fingerprint, "weights_sha256": weights_sha256}
+
+
+def _send(project: Project, uri: str, folder: RunFolder) -> Place:
+    with store_errors(uri, "ask again"):
+        return Projection(project, uri, folder.config().tracking.experiment).send(folder)
+
+
+def _tags(folder: RunFolder, evaluation: dict[str, Any] | None) -> dict[str, str]:
+    """Return what leads back from a version to run, commit and data; without `evaluation` no test error."""
+    identity, config = folder.identity(), folder.config()
+    git = folder.status()["attempts"][-1]["git"]
+    tags = {
+        "lenet.fingerprint": folder.fingerprint,
+        "lenet.variant": config.name,
+        "lenet.seed": str(config.seed),
+        "lenet.git_commit": git["commit"] or "",
+        "lenet.git_dirty": str(git["dirty"]).lower(),
+        "lenet.data": config.data.name,
+        "lenet.data_digest": identity["data_digest"],
+    }
+    if evaluation is not None:
+        choice = evaluation["choice"]
+        tags["lenet.variant"] = choice["variant"]  # the run may have been asked for by another name first
+        own = next(run for run in evaluation["variants"][choice["variant"]]["runs"] if run["seed"] == choice["seed"])
+        tags |= {"lenet.test_digest": evaluation["test_digest"], "lenet.test_error": f"{own['error']:.2f}"}
+    return tags

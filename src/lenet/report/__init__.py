@@ -1,0 +1,1 @@
+"""What people read: the report, the README's table, the model card."""
