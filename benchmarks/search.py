@@ -7,7 +7,8 @@ answers:
 
 1. overhead: seconds a trial, from the first trial's beginning to the last one's end on each worker, less the seconds of
    the epochs themselves: proposing, the database, making ready, checkpoints, the run folder.
-2. workers: trials a minute of two workers against one, in turn, with the same trials (random search, none ended early).
+2. workers: trials a minute of two workers against one, in turn, with as many trials of equal length (random search over
+   rate and smoothing, none ended early).
 3. pruning: epochs trained and best validation error, with ASHA and without, the same seeds, five repetitions.
 """
 
@@ -105,7 +106,8 @@ def scaling(pairs: int) -> dict[str, Any]:
     rows = []
     for number in range(1, pairs + 1):
         common = ["search.sampler=random", "search.pruner=none", "search.epochs=2", "search.trials=12"]
-        common += [f"search.seed={number}", "data.train_size=15000", "~search.space.trainer"]
+        common += [f"search.seed={number}", "data.train_size=15000"]
+        common += [f"~search.space.{group}" for group in ("trainer", "model", "distortion")]  # trials of equal length
         row = {}
         for workers in (1, 2) if number % 2 else (2, 1):  # neither always goes first
             row[workers] = search([*common, f"search.workers={workers}"])

@@ -12,12 +12,18 @@ from typing import Any
 
 TOLD_VERSIONS = ("torch", "pytorch-lightning", "torchmetrics", "hydra-core", "mlflow", "dvc", "numpy")
 GIT_SECONDS = 10
+WRITTEN = ("build", "dvc.lock", "results")
+"""What the pipeline itself writes of what is in git: a run that it asks for is no less that of the commit for it."""
 
 
 def git_state(root: Path) -> dict[str, Any]:
-    """Return the checkout's commit and whether tracked files differ from it; None for both outside git."""
+    """Return the checkout's commit and whether tracked files differ from it; None for both outside git.
+
+    What the pipeline writes, `WRITTEN`, does not count: DVC removes a stage's outs before it runs.
+    """
     commit = _git(root, "rev-parse", "HEAD")
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    left_out = [f":(exclude,top){name}" for name in WRITTEN]
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ":(top)", *left_out)
     return {"commit": commit, "dirty": bool(changes) if commit else None}
 
 
