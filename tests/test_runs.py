@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lenet.asking import Origin, Outcome, ask
+from lenet.asking import Origin, Outcome, ask, end_early
 from lenet.config import Config
 from lenet.data.prepared import training_digest
 from lenet.durable import sha256_file, write_json
@@ -387,3 +387,19 @@ def test_what_is_not_possible_leaves_no_run(asker: Asker, make_config: MakeConfi
         laboratory.ask(make_config(**knobs), ORIGIN)
     assert all_runs(asker.project) == []
     assert not (asker.project.home / "mlflow.db").exists()
+
+
+def test_a_run_that_was_left_behind_is_ended_early_and_one_that_ended_stays(asker: Asker, config: Config) -> None:
+    asker.stop_after = 1
+    with pytest.raises(Stopped):
+        asker(config)
+    folder = locate(asker.project, config, asker.digest)
+    for left in ("KILLED", "RUNNING"):  # told to end, or killed
+        write_json(folder.path / "status.json", folder.status() | {"state": left})
+        assert folder.state() == "KILLED"
+        end_early(folder, "pruned after epoch 1")
+        assert (folder.state(), folder.status()["message"]) == ("PRUNED", "pruned after epoch 1")
+    asker.stop_after = None
+    assert asker(config).answer == "resumed after epoch 1"
+    end_early(folder, "pruned after epoch 1")
+    assert folder.state() == "FINISHED"

@@ -87,6 +87,14 @@ def ask(
         return _train(project, folder, config, on_change, say)
 
 
+def end_early(folder: RunFolder, message: str) -> None:
+    """Write down that a run which was killed or interrupted is not gone on with; one that ended stays what it is."""
+    with locked(folder.lock):
+        status = folder.status()
+        if status["state"] in {RUNNING, KILLED}:
+            write_json(folder.path / "status.json", status | {"state": PRUNED, "message": message})
+
+
 def _is_answered(folder: RunFolder, say: Callable[[str], None]) -> bool:
     try:
         status = folder.status()

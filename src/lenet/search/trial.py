@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet.asking import Origin, ask
+from lenet.asking import Origin, ask, end_early
 from lenet.config import Config
 from lenet.errors import RunFailedError, RunPruned
 from lenet.runs import FINISHED, RunFolder, locate
@@ -79,6 +79,10 @@ class Trials:
         origin = Origin(self._name(trial), f"{ORIGIN}{self._shared.name}", self._question.overrides(assignment))
         try:
             watch.catch_up()
+        except RunPruned as end:  # by epochs that a worker left behind: nothing is asked for
+            end_early(folder, str(end))
+            return Answer("PRUNED", None, watch.outcome(str(end), began))
+        try:
             outcome = ask(self._question.project, config, self._digest, origin, watch.changed, _say_nothing)
         except RunPruned as end:
             return Answer("PRUNED", None, watch.outcome(str(end), began))
