@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,9 @@ from lenet.data.prepare import prepare
 from lenet.data.sets import load_data_config
 from lenet.durable import sha256_bytes
 from lenet.project import Project
+
+if TYPE_CHECKING:
+    from showcase import Showcase
 
 REPOSITORY = Path(__file__).parents[1]
 CLASSES, TRAIN, VALIDATION, TEST = 10, 500, 200, 100
@@ -140,6 +145,29 @@ def project(tmp_path: Path, tiny_data: Path, clean_environment: None) -> Project
     shutil.copytree(tiny_data / "data", root / "data")
     shutil.copyfile(tiny_data / "conf" / "data" / "tiny.yaml", root / "conf" / "data" / "tiny.yaml")
     return Project(root=root, home=root)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs, to be copied: making one takes seconds."""
+    from lenet.tracking.store import open_store
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    open_store(Project(path.parent, path.parent), f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("pragma wal_checkpoint(truncate)")  # the file alone is whole
+    return path
+
+
+@pytest.fixture
+def showcase(project: Project, make_config: Callable[..., Config], empty_store: Path) -> Showcase:
+    """The tiny project with a registry that one fills with versions of known merit."""
+    from showcase import Showcase
+
+    shutil.copyfile(empty_store, project.home / "mlflow.db")
+    made = Showcase(project, make_config())
+    made.set_params()
+    return made
 
 
 @pytest.fixture

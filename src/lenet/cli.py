@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet import __version__
+from lenet.errors import EXIT_FAILED
 from lenet.exits import guarded
 
 if TYPE_CHECKING:
+    from lenet.gate import Answer
     from lenet.project import Project
 
 Arguments = argparse.Namespace
@@ -59,6 +61,18 @@ def build_parser() -> argparse.ArgumentParser:
     clean = add("clean", _clean, "say what can be deleted, and delete it with --yes")
     clean.add_argument("--yes", action="store_true", help="delete it")
     clean.add_argument("--killed", action="store_true", help="also runs that were killed and could go on")
+    doctor = add("doctor", _doctor, "check the house and say what to do about each finding; changes nothing")
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    comparing = add("compare", _compare, "say which of two networks reads the test images better, and if it is chance")
+    for letter in ("a", "b"):
+        comparing.add_argument(letter, help="the start of a run's fingerprint, or a version: 3, @champion, lenet5/3")
+    promoting = add("promote", _promote, "make a version the champion, where the gate lets it through")
+    promoting.add_argument("version", nargs="?", help="3, or @previous; default: the challenger")
+    promoting.add_argument("--reason", help="why the champion should go even for one that is no better: new data, …")
+    back = add("rollback", _rollback, "make the previous champion the champion again")
+    back.add_argument("--reason", help="for the history")
+    registry = add("registry", _registry, "show the registered versions, and who changed the champion, when and why")
+    registry.add_argument("--json", action="store_true", help="all of it, verdicts with their numbers included")
     search = add("search", _search, "search for a better recipe, from where the search was left")
     search.add_argument(
         "overrides", nargs="*", help="search=<name> (conf/search), search.trials=60, data=…, as in Hydra"
@@ -78,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("train", _train, "stage: train a variant with every seed").add_argument("variant", help="as in params.yaml")
     add("refit", _refit, "stage: train the search's best recipes with every seed, and choose by the mean")
     add("evaluate", _evaluate, "stage: choose on validation, then read the test set once")
+    add("export", _export, "stage: write the chosen model as ONNX, checked against torch on the test images")
     add("register", _register, "stage: put the chosen model into the MLflow registry")
     report = add("report", _report, "stage: write results/report.html and results/report.md")
     report.add_argument("--readme", action="store_true", help="write the table of results into README.md instead")
@@ -124,6 +139,48 @@ def _clean(project: Project, arguments: Arguments) -> None:
     from lenet.cleaning import clean
 
     clean(project, arguments.killed, arguments.yes, _tell)
+
+
+def _doctor(project: Project, arguments: Arguments) -> None:
+    from lenet.doctor.checkup import doctor
+    from lenet.errors import EXIT_FAILED
+
+    if not doctor(project, arguments.json):
+        sys.exit(EXIT_FAILED)
+
+
+def _compare(project: Project, arguments: Arguments) -> None:
+    from lenet.compare import compare_networks
+    from lenet.pipeline import read_params
+
+    print(compare_networks(project, read_params(project), (arguments.a, arguments.b), _tell))
+
+
+def _promote(project: Project, arguments: Arguments) -> None:
+    from lenet.gate import promote
+    from lenet.pipeline import read_params
+
+    _answer(promote(project, read_params(project), arguments.version, arguments.reason, _tell))
+
+
+def _rollback(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline import read_params
+    from lenet.rollback import rollback
+
+    _answer(rollback(project, read_params(project), arguments.reason, _tell))
+
+
+def _answer(answer: Answer) -> None:
+    print("\n".join(answer.lines), flush=True)
+    if not answer.done:
+        sys.exit(EXIT_FAILED)
+
+
+def _registry(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline import read_params
+    from lenet.registry_page import show_registry
+
+    print(show_registry(project, read_params(project), arguments.json, _tell))
 
 
 def _search(project: Project, arguments: Arguments) -> None:
@@ -183,6 +240,13 @@ def _evaluate(project: Project, arguments: Arguments) -> None:
     from lenet.stages import evaluate_variants
 
     evaluate_variants(project, read_params(project), _tell)
+
+
+def _export(project: Project, arguments: Arguments) -> None:
+    from lenet.export import export_champion
+    from lenet.pipeline import read_params
+
+    export_champion(project, read_params(project), _tell)
 
 
 def _register(project: Project, arguments: Arguments) -> None:

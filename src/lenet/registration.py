@@ -1,25 +1,33 @@
-"""The register stage: the chosen model goes into the MLflow registry, once."""
+"""The register stage: the chosen model goes into the MLflow registry, once, and challenges the champion."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lenet.asking import Origin
+from lenet.changes import settle_left
 from lenet.config import Config, parse_config
 from lenet.durable import read_json, write_json
 from lenet.errors import LenetError
+from lenet.gate import ensure_champion
+from lenet.history import Party, last_champion, read_history
 from lenet.laboratory import Laboratory
 from lenet.pipeline import BUILT_TRAIN, EVALUATION, REGISTRATION, Params, read_params
 from lenet.project import Project
 from lenet.runs import FINISHED, RunFolder
-from lenet.tracking.projection import Place
+from lenet.shelf import Shelf
+from lenet.tracking.projection import Place, Projection
+from lenet.tracking.store import holds_version, store_errors, tracking_uri
+from lenet.tracking.versions import CHAMPION
 
 
 def register_choice(project: Project, params: Params, tell: Callable[[str], None]) -> None:
-    """Register the model that the evaluation names, and write results/registration.json.
+    """Register the model that the evaluation names, as the challenger, and write results/registration.json.
 
     The run is asked for: where its folder was lost it is trained again, to the same weights, before it is registered.
+    Where there is no champion the gate decides at once whether it becomes the first; a refusal is told, no error.
 
     Raises:
         LenetError: MLflow cannot be reached.
@@ -32,8 +40,36 @@ def register_choice(project: Project, params: Params, tell: Callable[[str], None
     place = laboratory.place(outcome.folder, config)
     if place is None:
         raise LenetError("MLflow does not show the chosen run yet; start its server and run `dvc repro` again")
-    body = _register(project, place, config, outcome.folder, params.register.model, evaluation, tell)
+    settle_left(project, params.register.model, tell, place.uri)
+    champion = lost_champion(project, params.register.model, place.uri)
+    if champion is not None:
+        _register_lost(project, params.register.model, place.uri, champion, tell)
+    version, body = _register(project, place, outcome.folder, params.register.model, evaluation, tell)
     write_json(project.root / REGISTRATION, body)
+    answer = ensure_champion(project, params, version, place.uri, tell)
+    for line in answer.lines if answer else ():
+        tell(line)
+
+
+def lost_champion(project: Project, model: str, uri: str) -> Party | None:
+    """Return who was champion where the registry has none though the history knows of one."""
+    entries = read_history(project)
+    if not entries:
+        return None
+    with Shelf(project, model, uri) as shelf:
+        known = last_champion(entries, model, shelf.store)
+        return known if shelf.holder(CHAMPION) is None else None
+
+
+def _register_lost(project: Project, model: str, uri: str, champion: Party, tell: Callable[[str], None]) -> None:
+    """Register the run of a champion that the registry lost, where its folder is still there."""
+    folder = RunFolder(project.runs / champion.fingerprint)
+    if folder.state() != FINISHED or folder.status()["files"]["weights.safetensors"] != champion.weights_sha256:
+        tell(f"{model}: its champion {folder.short} is lost, and its run's folder too; the gate begins anew")
+        return
+    with store_errors(uri, "ask again"):
+        place = Projection(project, uri, folder.config().tracking.experiment).send(folder)
+    _register(project, place, folder, model, None, tell)
 
 
 def _trained_config(project: Project, variant: str, seed: int) -> Config:
@@ -53,33 +89,46 @@ def heal_registry(project: Project, tell: Callable[[str], None]) -> None:
     path = project.root / REGISTRATION
     if not path.is_file():
         return
-    from lenet.tracking.store import holds_version, tracking_uri
-
     known = read_json(path)
     folder = RunFolder(project.runs / known["run"])
     if folder.state() != FINISHED:
         return
-    config = folder.config()
-    if holds_version(tracking_uri(project, config.tracking.uri), known["model"], known["weights_sha256"]) is False:
+    settle_left(project, known["model"], tell)
+    uri = tracking_uri(project, folder.config().tracking.uri)
+    is_lost = holds_version(uri, known["model"], known["weights_sha256"]) is False
+    if is_lost or lost_champion(project, known["model"], uri) is not None:
         register_choice(project, read_params(project), tell)
 
 
 def _register(
     project: Project,
     place: Place,
-    config: Config,
     folder: RunFolder,
     model: str,
-    evaluation: dict[str, Any],
+    evaluation: dict[str, Any] | None,
     tell: Callable[[str], None],
-) -> dict[str, Any]:
-    from lenet.evaluation.predict import load_reader
+) -> tuple[str, dict[str, Any]]:
+    """Register a finished run; return its version's number, and what results/registration.json says of it."""
+    from lenet.packing import log_export, pack_version
     from lenet.tracking.registry import register
 
-    identity, status = folder.identity(), folder.status()
-    git = status["attempts"][-1]["git"]
-    measured = evaluation["variants"][evaluation["choice"]["variant"]]
-    own = next(run for run in measured["runs"] if run["seed"] == config.seed)
+    def fill(packed: Path) -> None:
+        pack_version(project, folder, packed)
+
+    version = register(project, place, folder, fill, model, _tags(folder, evaluation))
+    with store_errors(place.uri, "ask again"):
+        log_export(project, place, folder)
+    weights_sha256 = folder.status()["files"]["weights.safetensors"]
+    made = "registered" if version.is_new else "registered already"
+    tell(f"{version.model} version {version.number} ({', '.join(version.aliases)}): {made}")
+    # The version's number is the store's own affair: this file says the same wherever the model is registered.
+    return version.number, {"model": version.model, "run": folder.fingerprint, "weights_sha256": weights_sha256}
+
+
+def _tags(folder: RunFolder, evaluation: dict[str, Any] | None) -> dict[str, str]:
+    """Return what leads back from a version to run, commit and data; without `evaluation` no test error."""
+    identity, config = folder.identity(), folder.config()
+    git = folder.status()["attempts"][-1]["git"]
     tags = {
         "lenet.fingerprint": folder.fingerprint,
         "lenet.variant": config.name,
@@ -88,13 +137,10 @@ def _register(
         "lenet.git_dirty": str(git["dirty"]).lower(),
         "lenet.data": config.data.name,
         "lenet.data_digest": identity["data_digest"],
-        "lenet.test_digest": evaluation["test_digest"],
-        "lenet.test_error": f"{own['error']:.2f}",
     }
-    weights = status["files"]["weights.safetensors"]
-    reader = load_reader(config, folder.path / "weights.safetensors", weights)
-    version = register(project, place, folder, reader, model, tags)
-    made = "registered" if version.is_new else "registered already"
-    tell(f"{version.model} version {version.number} ({', '.join(version.aliases)}): {made}")
-    # The version's number is the store's own affair: this file says the same wherever the model is registered.
-    return {"model": version.model, "run": folder.fingerprint, "weights_sha256": weights}
+    if evaluation is not None:
+        choice = evaluation["choice"]
+        tags["lenet.variant"] = choice["variant"]  # the run may have been asked for by another name first
+        own = next(run for run in evaluation["variants"][choice["variant"]]["runs"] if run["seed"] == choice["seed"])
+        tags |= {"lenet.test_digest": evaluation["test_digest"], "lenet.test_error": f"{own['error']:.2f}"}
+    return tags

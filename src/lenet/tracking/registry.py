@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenet.errors import DamagedError
 from lenet.locks import locked
 from lenet.project import Project
-from lenet.runs import RunFolder
+from lenet.runs import SHORT, RunFolder
 from lenet.tracking.projection import Place
+from lenet.tracking.sealed import MODEL_TAG, check_folder, seal_folder
 from lenet.tracking.store import WEIGHTS_TAG, open_store
+from lenet.tracking.versions import CHALLENGER, CHAMPION, Version, local_source, read_versions
 
 if TYPE_CHECKING:
     import torch
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+LOCK = "registry.lock"
+"""In the home: held by whoever changes the registry. Machines that share a server have a home, and so a lock, each."""
+
 MODEL_FOLDER = "model"
 EXAMPLES = 2
 """Images of the input example: torch.export takes a batch of one for a constant."""
@@ -30,8 +35,8 @@ REQUIREMENTS = ("torch", "numpy")
 
 
 @dataclass(frozen=True)
-class Version:
-    """A version in the registry.
+class Registered:
+    """A version that the registry has.
 
     Attributes:
         model: the registered model's name.
@@ -47,9 +52,9 @@ class Version:
 
 
 def register(
-    project: Project, place: Place, folder: RunFolder, reader: torch.nn.Module, model: str, tags: dict[str, str]
-) -> Version:
-    """Make sure that the registry has a run's trained network, as the challenger, and as champion where there is none.
+    project: Project, place: Place, folder: RunFolder, fill: Callable[[Path], None], model: str, tags: dict[str, str]
+) -> Registered:
+    """Make sure that the registry has a run's trained network, as the challenger where it is not the champion.
 
     The same weights are the same version, however often they are registered.
 
@@ -57,23 +62,24 @@ def register(
         project: where things are.
         place: where the run is shown.
         folder: the finished run.
-        reader: its trained network, bytes [n, 28, 28] to logits.
+        fill: makes a folder and writes the network into it as an MLflow model; called for a new version only.
         model: name of the registered model.
         tags: what leads back to run, commit and data.
     """
     client = open_store(project, place.uri)
     sha256 = folder.status()["files"]["weights.safetensors"]
-    with locked(project.home / "registry.lock"):
+    with locked(project.home / LOCK):
         _ensure_model(client, model)
-        version = _find(client, model, sha256)
-        is_new = version is None
-        if version is None:
-            version = _create(client, place, folder, reader, model, tags | {WEIGHTS_TAG: sha256})
-        client.set_registered_model_alias(model, CHALLENGER, version.version)
-        if CHAMPION not in client.get_registered_model(model).aliases:
-            client.set_registered_model_alias(model, CHAMPION, version.version)
-        aliases = client.get_model_version(model, version.version).aliases
-    return Version(model, str(version.version), is_new, tuple(sorted(aliases)))
+        known = _find(read_versions(project, place.uri, model), sha256)
+        all_tags = tags | {WEIGHTS_TAG: sha256}
+        number = known.number if known else _create(client, place, folder, fill, model, all_tags)
+        named = client.get_registered_model(model).aliases
+        if str(named.get(CHAMPION)) != number:
+            client.set_registered_model_alias(model, CHALLENGER, number)
+        elif CHALLENGER in named:  # what is asked for is the champion: nothing challenges it
+            client.delete_registered_model_alias(model, CHALLENGER)
+        aliases = client.get_model_version(model, number).aliases
+    return Registered(model, number, known is None, tuple(sorted(aliases)))
 
 
 def _ensure_model(client: MlflowClient, model: str) -> None:
@@ -87,23 +93,46 @@ def _ensure_model(client: MlflowClient, model: str) -> None:
             raise
 
 
-def _find(client: MlflowClient, model: str, sha256: str) -> ModelVersion | None:
-    found = client.search_model_versions(f"name = '{model}' and tags.`{WEIGHTS_TAG}` = '{sha256}'")
-    ready = [version for version in found if version.status == "READY"]
-    return min(ready, key=lambda version: int(version.version)) if ready else None
+def _find(versions: list[Version], sha256: str) -> Version | None:
+    """Return the oldest version with these weights that can be used; a damaged one cannot be, and is made anew."""
+    return next((one for one in versions if one.weights_sha256 == sha256 and _is_usable(one)), None)
+
+
+def _is_usable(version: Version) -> bool:
+    packed = local_source(version)
+    if MODEL_TAG not in version.tags:  # cannot be told from one that was tampered with
+        return False
+    try:
+        if packed is not None:
+            check_folder(packed, version.tags[MODEL_TAG], "")
+    except DamagedError:
+        return False
+    return True
 
 
 def _create(
-    client: MlflowClient, place: Place, folder: RunFolder, reader: torch.nn.Module, model: str, tags: dict[str, str]
-) -> ModelVersion:
+    client: MlflowClient,
+    place: Place,
+    folder: RunFolder,
+    fill: Callable[[Path], None],
+    model: str,
+    tags: dict[str, str],
+) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         packed = Path(temporary) / MODEL_FOLDER
-        pack(reader, folder.config().data.classes, packed)
+        fill(packed)
         for name in ("weights.safetensors", "config.yaml"):
             shutil.copyfile(folder.path / name, packed / name)
-        client.log_artifacts(place.run_id, str(packed), MODEL_FOLDER)
-    source = f"{client.get_run(place.run_id).info.artifact_uri}/{MODEL_FOLDER}"
-    return client.create_model_version(model, source, place.run_id, tags=tags, description=folder.identity()["name"])
+        digest = seal_folder(packed)
+        name = MODEL_FOLDER
+        if client.list_artifacts(place.run_id, name):  # another version's, or of one that was killed here
+            name = f"{MODEL_FOLDER}-{digest[:SHORT]}"
+        client.log_artifacts(place.run_id, str(packed), name)
+    source = f"{client.get_run(place.run_id).info.artifact_uri}/{name}"
+    made = client.create_model_version(
+        model, source, place.run_id, tags=tags | {MODEL_TAG: digest}, description=folder.identity()["name"]
+    )
+    return str(made.version)
 
 
 def pack(reader: torch.nn.Module, classes: int, folder: Path) -> None:

@@ -1,0 +1,151 @@
+"""Changes of the registry that are made whole or not at all, wherever the process that makes them is killed.
+
+The aliases move one at a time, each at once, and `champion` is never taken away before it points elsewhere. What is to
+be done stands in the intent (`history`) before the first step; whoever finds one left behind takes the same steps
+again, of which each may be taken twice, or takes them back where what was promoted is not what it was any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lenet.errors import DamagedError, LenetError
+from lenet.history import FOLDER, INTENT, Entry, close_intent, now, read_intent, who, write_intent
+from lenet.locks import locked
+from lenet.project import Project
+from lenet.shelf import Shelf
+from lenet.tracking.registry import LOCK
+from lenet.tracking.store import open_store, store_errors
+from lenet.tracking.versions import CHALLENGER, CHAMPION, PREVIOUS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ORDER = (PREVIOUS, CHAMPION, CHALLENGER)
+"""Of the aliases: the way back is there before it may be needed, and a challenger is one until it has won."""
+
+
+@contextmanager
+def registry_locked(project: Project, tell: Callable[[str], None]) -> Iterator[None]:
+    """Hold the registry of this home for the length of the block."""
+    with locked(project.home / LOCK, lambda holder: tell(f"process {holder} is at the registry; waiting for it")):
+        yield
+
+
+def carry_out(shelf: Shelf, entry: Entry) -> None:
+    """Write down a change, make it, and put it into the history; the caller holds the lock.
+
+    Raises:
+        LenetError: the store cannot be reached; the next command completes the change.
+    """
+    write_intent(shelf.project, entry)
+    _complete(shelf, entry)
+
+
+def settle(shelf: Shelf, tell: Callable[[str], None]) -> Entry | None:
+    """Complete a change that was left half made, or take it back; the caller holds the lock.
+
+    Returns:
+        The change as the history has it now, or None where nothing was left.
+
+    Raises:
+        LenetError: the store cannot be reached, or another one than the change's is asked for.
+    """
+    entry = read_intent(shelf.project)
+    if entry is None:
+        return None
+    if (entry.model, entry.store) != (shelf.model, shelf.store):
+        raise LenetError(
+            f"{FOLDER}/{INTENT}: a change of {entry.model} in {entry.store} is half made, this is {shelf.model} in"
+            f" {shelf.store}; ask with those, or delete the file to leave it as it is"
+        )
+    what = f"{entry.action} of {entry.model} version {entry.new.version if entry.new else '?'} ({entry.who})"
+    why = _obstacle(shelf, entry)
+    if why is not None:
+        entry = _taken_back(shelf, entry, why)
+        write_intent(shelf.project, entry)
+    _complete(shelf, entry)
+    tell(f"{what}: was interrupted, {'is complete now' if why is None else f'is taken back: {why}'}")
+    return entry
+
+
+def has_intent(project: Project) -> bool:
+    """Say whether a change is half made, or being made."""
+    return (project.home / FOLDER / INTENT).is_file()
+
+
+def settle_left(project: Project, model: str, tell: Callable[[str], None], uri: str | None = None) -> None:
+    """Settle as `settle` does, taking the lock for it; costs nothing where nothing was left."""
+    if has_intent(project):
+        with registry_locked(project, tell), Shelf(project, model, uri) as shelf:
+            settle(shelf, tell)
+
+
+def _complete(shelf: Shelf, entry: Entry) -> None:
+    with store_errors(shelf.uri, "ask again: the change is completed then"):
+        client = open_store(shelf.project, shelf.uri)
+        shelf.look()
+        for number, tags in entry.tags.items():
+            _set_tags(client, shelf, number, tags)
+        for alias in ORDER:
+            if alias in entry.after:
+                _set_alias(client, shelf, alias, entry.after[alias])
+    close_intent(shelf.project, entry)
+    shelf.look()
+
+
+def _set_tags(client: MlflowClient, shelf: Shelf, number: str, tags: dict[str, str | None]) -> None:
+    version = shelf.numbered(number)
+    if version is None:
+        return
+    for name, value in tags.items():
+        if value is not None and version.tags.get(name) != value:
+            client.set_model_version_tag(shelf.model, number, name, value)
+        elif value is None and name in version.tags:
+            client.delete_model_version_tag(shelf.model, number, name)
+
+
+def _set_alias(client: MlflowClient, shelf: Shelf, alias: str, number: str | None) -> None:
+    holder = shelf.holder(alias)
+    if number is not None and (holder is None or holder.number != number):
+        client.set_registered_model_alias(shelf.model, alias, number)
+    elif number is None and holder is not None:
+        client.delete_registered_model_alias(shelf.model, alias)
+
+
+def _obstacle(shelf: Shelf, entry: Entry) -> str | None:
+    """Say why a change cannot be completed any more, or None where it can be."""
+    for alias, before in entry.before.items():
+        holder = shelf.holder(alias)
+        number = holder.number if holder else None
+        if number not in {before, entry.after[alias]}:
+            return f"{alias} was moved to version {number} since"
+    target = entry.after.get(CHAMPION)
+    if target is None or entry.action == "undo":
+        return None
+    version = shelf.numbered(target)
+    if version is None:
+        return f"version {target} is not there any more"
+    try:
+        shelf.check(version)
+    except DamagedError as error:
+        return str(error)
+    return None
+
+
+def _taken_back(shelf: Shelf, entry: Entry, why: str) -> Entry:
+    """Return the change that undoes a half-made one, as far as nobody has moved an alias since."""
+    undo = replace(entry, action="undo", when=now(), who=who(), reason=why, before={}, after={}, tags={})
+    if entry.action == "undo":
+        return undo
+    for alias, before in entry.before.items():
+        holder = shelf.holder(alias)
+        number = holder.number if holder else None
+        if number == entry.after[alias] and (before is None or shelf.numbered(before)):
+            undo.before[alias], undo.after[alias] = number, before
+    for version, tags in entry.tags.items():
+        undo.tags[version] = dict.fromkeys(tags)
+    return undo

@@ -1,0 +1,86 @@
+"""The run folders: every seal and every digest of what is on record."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+
+from lenet.doctor.finding import Finding, counted, few, ok, problem, warning
+from lenet.errors import DamagedError
+from lenet.locks import is_held
+from lenet.project import Project
+from lenet.runs import FINISHED, RUNNING, RunFolder
+from lenet.stages import PIPELINE
+from lenet.tracking.projection import evaluation
+
+FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+CONFIG, IDENTITY = "config.yaml", "run.json"
+
+
+def run_folders(project: Project) -> list[RunFolder]:
+    """Return every folder that is named as a run's, by name, whatever lies in it."""
+    folders = project.runs.iterdir() if project.runs.is_dir() else []
+    return [RunFolder(path) for path in sorted(folders) if path.is_dir() and FINGERPRINT.fullmatch(path.name)]
+
+
+def check_runs(project: Project) -> list[Finding]:
+    """Read every run folder, and hash the files of the finished ones; those at work are left alone."""
+    findings: list[Finding] = []
+    states: Counter[str] = Counter()
+    empty: list[str] = []
+    for folder in run_folders(project):
+        if is_held(folder.lock):
+            states["at work"] += 1
+        elif not (folder.path / IDENTITY).is_file():
+            empty.append(folder.short)
+        elif found := _check_run(folder):
+            findings.append(found)
+        else:
+            states[(folder.state() or "new").lower()] += 1
+    if empty:
+        words = " ".join(f"runs/{short}*" for short in empty)
+        findings.append(warning(f"no {IDENTITY}, never begun: {few(empty)}", f"rm -r {words}"))
+    if findings:
+        return findings
+    told = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
+    return [ok(f"{counted(states.total(), 'run')}{f' ({told})' if told else ''}, every seal and digest right")]
+
+
+def _check_run(folder: RunFolder) -> Finding | None:
+    try:
+        identity = folder.identity()
+    except DamagedError as error:
+        return problem(_about(folder, error), "`lenet clean --yes` deletes it; asked for again it is trained again")
+    if not (folder.path / CONFIG).is_file():
+        return problem(f"{folder.short}: {CONFIG} is missing; `lenet runs` stops at it", f"rm -r runs/{folder.short}*")
+    if identity["fingerprint"] != folder.fingerprint:
+        own = identity["fingerprint"]
+        return problem(f"{folder.short}: is run {own[:12]} under another name", f"mv runs/{folder.short}* runs/{own}")
+    try:
+        status = folder.status()
+        if status["state"] == FINISHED:
+            folder.check()
+        if status["state"] != RUNNING:
+            folder.history()
+        evaluation(folder)
+    except DamagedError as error:
+        return problem(_about(folder, error), _again(folder))
+    return None
+
+
+def _about(folder: RunFolder, error: DamagedError) -> str:
+    """Return what an error says of a file, less the remedy; the folder's name is 64 digits that nobody reads."""
+    said = str(error).partition(";")[0]
+    return f"{folder.short}: {said.replace(f'{folder.path}/', '')}"
+
+
+def _again(folder: RunFolder) -> str:
+    """Return what one types to have the run trained anew, to the same weights."""
+    identity = folder.identity()
+    if PIPELINE in identity["sweeps"]:
+        return f"lenet train {identity['config']['name']}: it is trained anew, to the same weights"
+    if identity["overrides"] or not identity["sweeps"]:
+        words = shlex.join(["python", "train.py", *identity["overrides"]])
+        return f"{words}: it is trained anew, to the same weights"
+    return "ask for it again: it is trained anew, to the same weights"

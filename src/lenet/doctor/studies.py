@@ -1,0 +1,34 @@
+"""The searches: Optuna's database, and the seals of what the searches' folders keep."""
+
+from __future__ import annotations
+
+from lenet.doctor.databases import check_database
+from lenet.doctor.finding import Finding, counted, ok, problem
+from lenet.durable import read_json
+from lenet.errors import DamagedError
+from lenet.project import Project
+from lenet.search.storage import DATABASE, searches
+from lenet.tracking.searches import DESCRIPTION, SUMMARY
+
+
+def check_studies(project: Project) -> list[Finding]:
+    """Have SQLite check the studies' database, and read what each search's folder says of it."""
+    path = searches(project) / DATABASE
+    findings: list[Finding] = []
+    if path.is_file():
+        remedy = f"mv {path} {path}.damaged, then the same `lenet search` again: trained trials are answered from runs/"
+        findings += check_database(path, remedy)
+    folders = sorted(folder for folder in searches(project).glob("*") if (folder / DESCRIPTION).is_file())
+    for folder in folders:
+        for name in (DESCRIPTION, SUMMARY):
+            if not (folder / name).is_file():
+                continue
+            try:
+                read_json(folder / name)
+            except DamagedError:
+                remedy = "the same `lenet search` again writes it anew"
+                findings.append(problem(f"searches/{folder.name}/{name}: is damaged", remedy))
+    if findings:
+        return findings
+    told = f"{counted(len(folders), 'search', 'searches')}, {path.name} is sound"
+    return [ok(told if path.is_file() else "nothing was searched yet")]

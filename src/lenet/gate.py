@@ -1,0 +1,168 @@
+"""`lenet promote`: a version becomes champion where the gate lets it through, with the evidence written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from lenet.changes import carry_out, registry_locked, settle
+from lenet.crowning import REPLACED, ROLLED_BACK, VERDICT, crown, new_entry, signature
+from lenet.errors import DamagedError, LenetError
+from lenet.history import Entry, last_champion, read_history
+from lenet.judging import JUDGED_ON, Judgement, judge
+from lenet.pipeline import Params
+from lenet.project import Project
+from lenet.shelf import Shelf
+from lenet.tracking.versions import CHALLENGER, CHAMPION, PREVIOUS, Version
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request to change the champion.
+
+    Attributes:
+        done: the registry is as was asked for.
+        lines: what happened and why.
+    """
+
+    done: bool
+    lines: tuple[str, ...]
+
+
+def promote(project: Project, params: Params, name: str | None, reason: str | None, tell: Tell) -> Answer:
+    """Make a version champion where the gate lets it through; asked for the champion itself, nothing is done.
+
+    Args:
+        project: where things are.
+        params: the model's name, the data set, the gate's thresholds.
+        name: a version as `Shelf.find` takes it; None: the challenger.
+        reason: why the champion should go even for one that is no better, or None.
+        tell: takes a line for the user.
+
+    Raises:
+        LenetError: there is no such version, it is not what was registered, or the store cannot be reached.
+    """
+    with registry_locked(project, tell), Shelf(project, params.register.model) as shelf:
+        settle(shelf, tell)
+        champion = shelf.holder(CHAMPION)
+        candidate = shelf.find(name) if name else shelf.holder(CHALLENGER)
+        if candidate is None:
+            if champion is None:
+                raise LenetError(f"{shelf.model}: has neither champion nor challenger; `lenet register` makes one")
+            return Answer(True, (f"{champion.title} is the champion; there is no challenger",))
+        if champion is not None and candidate.number == champion.number:
+            return Answer(True, (f"{champion.title} is the champion already",))
+        _check_admission(candidate, params.data, reason)
+        if champion is not None and candidate.weights_sha256 == champion.weights_sha256:
+            return _repair(shelf, candidate, champion, tell)
+        return _judge_and_change(shelf, params, candidate, champion, reason, tell)
+
+
+def ensure_champion(project: Project, params: Params, number: str, uri: str, tell: Tell) -> Answer | None:
+    """Where the model has no champion, have the gate judge a version; None: it has one.
+
+    A registry that lost its champion with its database gets the one back that the history names.
+
+    Raises:
+        LenetError: as `promote`.
+    """
+    with registry_locked(project, tell), Shelf(project, params.register.model, uri) as shelf:
+        settle(shelf, tell)
+        if shelf.holder(CHAMPION) is not None:
+            return None
+        lost = last_champion(read_history(project), shelf.model, shelf.store)
+        known = [one for one in shelf.versions if lost and one.weights_sha256 == lost.weights_sha256]
+        if not known:
+            return _judge_and_change(shelf, params, shelf.find(number), None, None, tell)
+        shelf.check(known[-1])
+        entry = new_entry(shelf, "restore", known[-1])
+        entry.tags[known[-1].number] = {VERDICT: "restored: was champion before the registry was lost"}
+        crown(shelf, entry, known[-1], _number(shelf.holder(PREVIOUS)))
+        return Answer(True, (f"{known[-1].title} is the champion again, as before the registry was lost",))
+
+
+def _check_admission(candidate: Version, data: str, reason: str | None) -> None:
+    tags = candidate.tags
+    if tags.get("lenet.data", data) != data:
+        raise LenetError(f"{candidate.title}: reads {tags['lenet.data']}; the gate's images are {data}'s")
+    if ROLLED_BACK[0] in tags and reason is None:
+        when, by = (tags.get(name, "?") for name in ROLLED_BACK)
+        raise LenetError(
+            f"{candidate.title}: was rolled back by {by} at {when}; to promote it again, say why with --reason"
+        )
+
+
+def _repair(shelf: Shelf, candidate: Version, champion: Version, tell: Tell) -> Answer:
+    """Move the champion's alias to a version with the same weights, where its own files are damaged."""
+    shelf.check(candidate)
+    try:
+        shelf.check(champion)
+    except DamagedError as error:
+        tell(str(error))
+    else:
+        return Answer(True, (f"{candidate.title} has the weights of the champion, version {champion.number}",))
+    entry = new_entry(shelf, "repair", candidate, champion)
+    entry.tags[candidate.number] = {
+        VERDICT: f"repaired: has the weights of version {champion.number}",
+        REPLACED: champion.tags.get(REPLACED),
+        **signature(entry),
+    }
+    crown(shelf, entry, candidate, _number(shelf.holder(PREVIOUS)))
+    return Answer(True, (f"{candidate.title} takes the place of version {champion.number}, whose weights it has",))
+
+
+def _judge_and_change(
+    shelf: Shelf, params: Params, candidate: Version, champion: Version | None, reason: str | None, tell: Tell
+) -> Answer:
+    found = judge(shelf, params, candidate, champion, reason, tell)
+    shelf.look()
+    if _number(shelf.holder(CHAMPION)) != _number(champion):  # a server may be changed from elsewhere
+        raise LenetError(f"{shelf.model}: somebody else changed the champion meanwhile; ask again")
+    entry = replace(
+        new_entry(shelf, "promote" if found.verdict.promote else "refuse", candidate, champion, reason),
+        test_digest=found.test_digest,
+        reference=found.reference,
+        verdict=found.verdict.tree(),
+    )
+    lines = (found.title, *(f"  {line}" for line in found.verdict.lines()[1:]))
+    if found.verdict.promote:
+        return Answer(True, (*lines, _crown_candidate(shelf, entry, candidate, champion)))
+    return Answer(False, (*lines, _refuse(shelf, entry, candidate, champion, found)))
+
+
+def _crown_candidate(shelf: Shelf, entry: Entry, candidate: Version, champion: Version | None) -> str:
+    why = " ".join(entry.reason.split()) if entry.reason else ("better" if champion else "first champion")
+    entry.tags[candidate.number] = {
+        VERDICT: f"promoted: {why}",
+        REPLACED: _number(champion),
+        JUDGED_ON: entry.test_digest,
+        **signature(entry),
+    }
+    crown(shelf, entry, candidate, _number(champion or shelf.holder(PREVIOUS)))
+    was = f", version {champion.number} the previous one" if champion else ""
+    return f"promoted: version {candidate.number} is the champion{was}"
+
+
+def _refuse(shelf: Shelf, entry: Entry, candidate: Version, champion: Version | None, found: Judgement) -> str:
+    failed = ", ".join(check.name for check in found.verdict.reasons if not check.passed)
+    if not any(_is_same_question(entry, other) for other in read_history(shelf.project)):
+        entry.tags[candidate.number] = {VERDICT: f"refused: {failed}", JUDGED_ON: entry.test_digest}
+        carry_out(shelf, entry)
+    stays = f"version {champion.number} stays the champion" if champion else "there is no champion yet"
+    return f"refused ({failed}): {stays}"
+
+
+def _is_same_question(one: Entry, other: Entry) -> bool:
+    """Say whether two refusals answered the same: its answer is in the history once."""
+
+    def question(entry: Entry) -> tuple[object, ...]:
+        thresholds = (entry.verdict or {}).get("thresholds")
+        return entry.action, entry.pair, entry.test_digest, entry.reference, entry.reason, thresholds
+
+    return question(one) == question(other)
+
+
+def _number(version: Version | None) -> str | None:
+    return version.number if version else None

@@ -1,0 +1,107 @@
+"""`lenet registry`: the versions of the registered model, and what became of its champion, as tables or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from lenet.changes import settle_left
+from lenet.history import Entry, Party, read_history
+from lenet.pipeline import Params
+from lenet.project import Project
+from lenet.runs import SHORT
+from lenet.shelf import Shelf
+from lenet.tracking.versions import Version
+
+VERSIONS = ("version", "aliases", "variant", "seed", "test error %", "run", "commit", "data", "registered")
+HISTORY = ("", "when", "who", "what", "from", "to", "why")
+MINUTES = "%Y-%m-%d %H:%M"
+
+
+def show_registry(project: Project, params: Params, as_json: bool, tell: Callable[[str], None]) -> str:
+    """Return the registered model's versions and history; a change that was left half made is completed first.
+
+    Raises:
+        LenetError: the store cannot be reached.
+    """
+    settle_left(project, params.register.model, tell)
+    with Shelf(project, params.register.model) as shelf:
+        entries = [entry for entry in read_history(project) if entry.model in {shelf.model, ""}]
+        if as_json:
+            return json.dumps(_tree(shelf, entries), indent=2, ensure_ascii=False)
+        if not shelf.versions:
+            return f"{shelf.model}: nothing is registered in {shelf.store}; `dvc repro` registers the chosen model"
+        lines = [f"{shelf.model} in {shelf.store}", "", *_table(VERSIONS, [_row(one) for one in shelf.versions])]
+    if entries:
+        lines += ["", "history (UTC)", "", *_table(HISTORY, [_told(entry) for entry in entries])]
+    return "\n".join(lines)
+
+
+def _tree(shelf: Shelf, entries: Sequence[Entry]) -> dict[str, Any]:
+    versions = [
+        {
+            "version": one.number,
+            "aliases": list(one.aliases),
+            "registered": one.created,
+            "source": one.source,
+            "run_id": one.run_id,
+            "tags": dict(sorted(one.tags.items())),
+        }
+        for one in shelf.versions
+    ]
+    return {
+        "model": shelf.model,
+        "store": shelf.store,
+        "versions": versions,
+        "history": [asdict(entry) for entry in entries],
+    }
+
+
+def _row(version: Version) -> tuple[str, ...]:
+    tags = version.tags
+    return (
+        version.number,
+        ", ".join(version.aliases),
+        tags.get("lenet.variant", ""),
+        tags.get("lenet.seed", ""),
+        tags.get("lenet.test_error", ""),
+        version.fingerprint[:SHORT],
+        tags.get("lenet.git_commit", "")[:SHORT] + "+" * (tags.get("lenet.git_dirty") == "true"),
+        tags.get("lenet.data_digest", "")[:SHORT],
+        datetime.fromtimestamp(version.created).strftime(MINUTES),
+    )
+
+
+def _told(entry: Entry) -> tuple[str, ...]:
+    if entry.action == "damaged":
+        return (str(entry.number), "", "", "damaged", "", "", "its file cannot be read")
+    when = datetime.fromisoformat(entry.when).strftime(MINUTES)
+    return (str(entry.number), when, entry.who, entry.action, _party(entry.old), _party(entry.new), _why(entry))
+
+
+def _party(party: Party | None) -> str:
+    return f"{party.version} ({party.fingerprint[:SHORT]})" if party else ""
+
+
+def _why(entry: Entry) -> str:
+    if entry.reason is not None:
+        return " ".join(entry.reason.split())
+    if entry.verdict is None:
+        return ""
+    failed = [check["name"] for check in entry.verdict["checks"] if not check["passed"]]
+    return f"failed {', '.join(failed)}" if failed else "passed " + ", ".join(_names(entry.verdict))
+
+
+def _names(verdict: dict[str, Any]) -> list[str]:
+    return [check["name"] for check in verdict["checks"]]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, *rows)
+    ]

@@ -1,0 +1,45 @@
+"""`lenet rollback`: the previous champion is the champion again."""
+
+from __future__ import annotations
+
+from lenet.changes import registry_locked, settle
+from lenet.crowning import REPLACED, ROLLED_BACK, VERDICT, crown, new_entry
+from lenet.errors import LenetError
+from lenet.gate import Answer, Tell
+from lenet.pipeline import Params
+from lenet.project import Project
+from lenet.shelf import Shelf
+from lenet.tracking.versions import CHAMPION, PREVIOUS, Version
+
+
+def rollback(project: Project, params: Params, reason: str | None, tell: Tell) -> Answer:
+    """Make the previous champion the champion again, after checking that it is still what was registered.
+
+    No gate is asked: whoever rolls back knows something that the test images do not. The deposed version gets no alias,
+    so that no challenge brings it back by itself; it is promoted again with a stated reason only. `previous` becomes
+    the champion before the one that came back, where there was one: asked twice, two steps are taken back.
+
+    Raises:
+        LenetError: there is no previous champion, it is not what was registered, or the store cannot be reached.
+    """
+    with registry_locked(project, tell), Shelf(project, params.register.model) as shelf:
+        settled = settle(shelf, tell)
+        champion, previous = shelf.holder(CHAMPION), shelf.holder(PREVIOUS)
+        if settled is not None and settled.action == "rollback" and champion is not None:
+            return Answer(True, (f"{champion.title} is the champion again",))  # one step was asked for, not two
+        if champion is None or previous is None or previous.number == champion.number:
+            raise LenetError(f"{shelf.model}: has no previous champion to go back to (`lenet registry`)")
+        shelf.check(previous)
+        entry = new_entry(shelf, "rollback", previous, champion, reason)
+        signed = dict(zip(ROLLED_BACK, (entry.when, entry.who), strict=True))
+        entry.tags[champion.number] = {VERDICT: f"rolled back to version {previous.number}", **signed}
+        earlier = _predecessor(shelf, previous, champion)
+        crown(shelf, entry, previous, earlier.number if earlier else None)
+        return Answer(True, (f"{previous.title} is the champion again; version {champion.number} is rolled back",))
+
+
+def _predecessor(shelf: Shelf, previous: Version, champion: Version) -> Version | None:
+    """Return the champion before the previous one, unless that is the one which is being rolled back, or was."""
+    found = shelf.numbered(previous.tags.get(REPLACED, ""))
+    is_deposed = found is not None and (found.number == champion.number or ROLLED_BACK[0] in found.tags)
+    return None if is_deposed else found

@@ -1,0 +1,192 @@
+"""The project's registered model: its versions by name, and the network behind each, checked before it is loaded."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import yaml
+
+from lenet.config import Config, parse_config
+from lenet.durable import check_digest, read_json
+from lenet.errors import ConfigError, DamagedError, LenetError
+from lenet.evaluation.rescoring import TrainedNetwork
+from lenet.pipeline import REGISTRATION
+from lenet.project import Project
+from lenet.runs import FINISHED, RunFolder
+from lenet.tracking.sealed import MODEL_TAG, check_folder
+from lenet.tracking.store import WEIGHTS_TAG, database_path, shown_uri, tracking_uri
+from lenet.tracking.versions import Version, download_source, local_source, read_versions
+
+WEIGHTS, CONFIG = "weights.safetensors", "config.yaml"
+PROVENANCE = ("lenet.fingerprint", "lenet.data_digest", WEIGHTS_TAG, MODEL_TAG)
+"""Tags without which nobody can say where a version comes from; each a sha256."""
+
+REMEDY = "restore it from a backup, or `lenet register` makes a new version of the chosen run"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def registry_uri(project: Project) -> str:
+    """Return the URI of the store whose registry the project uses: that of the run that was registered last."""
+    try:
+        folder = RunFolder(project.runs / read_json(project.root / REGISTRATION)["run"])
+        return tracking_uri(project, folder.config().tracking.uri)
+    except (FileNotFoundError, DamagedError):
+        return tracking_uri(project)
+
+
+def shown_store(project: Project, uri: str) -> str:
+    """Return the store as people and the history know it: no password, and the home's own database by its name."""
+    path = database_path(uri)
+    if path is not None and path.is_relative_to(project.home):
+        return str(path.relative_to(project.home))
+    return shown_uri(uri)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a version's network can be read: config and weights, both checked."""
+
+    config: Config
+    weights: Path
+
+
+class Shelf:
+    """A registered model as it was when it was last looked at; a context, for what it downloads.
+
+    Args:
+        project: where things are.
+        model: the registered model's name.
+        uri: the store; default: the project's.
+    """
+
+    def __init__(self, project: Project, model: str, uri: str | None = None) -> None:
+        self.project = project
+        self.model = model
+        self.uri = uri or registry_uri(project)
+        self.versions: list[Version] = []
+        self._stack = ExitStack()
+        self._downloaded: dict[str, Path] = {}
+        self.look()
+
+    def __enter__(self) -> Shelf:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def store(self) -> str:
+        """The store as people know it."""
+        return shown_store(self.project, self.uri)
+
+    def other(self, model: str) -> Shelf:
+        """Return the shelf of another model in the same store, which is closed with this one."""
+        return self._stack.enter_context(Shelf(self.project, model, self.uri))
+
+    def look(self) -> None:
+        """Read the versions and their aliases again."""
+        self.versions = read_versions(self.project, self.uri, self.model)
+
+    def holder(self, alias: str) -> Version | None:
+        """Return the version that an alias points to."""
+        return next((version for version in self.versions if alias in version.aliases), None)
+
+    def numbered(self, number: str) -> Version | None:
+        """Return the version with a number."""
+        return next((version for version in self.versions if version.number == number), None)
+
+    def find(self, name: str) -> Version:
+        """Return the version with a number, `3`, or an alias, `@champion`; the model's name may stand before it.
+
+        Raises:
+            LenetError: there is none.
+        """
+        short = name.removeprefix(self.model).removeprefix("/")
+        found = self.holder(short[1:]) if short.startswith("@") else self.numbered(short)
+        if found is None:
+            known = ", ".join([one.number for one in self.versions]) or "none"
+            raise LenetError(f"{name}: no version of {self.model} is called so; there are {known} (`lenet registry`)")
+        return found
+
+    def check(self, version: Version) -> Source:
+        """Return where a version's network can be read, after checking where it comes from and every byte of it.
+
+        Raises:
+            DamagedError: lenet did not register it, or its files or what its run says are not what was registered.
+            LenetError: the store cannot be reached, or another version of lenet trained it.
+        """
+        for name in PROVENANCE:
+            if not _SHA256.fullmatch(version.tags.get(name, "")):
+                raise DamagedError(
+                    f"{version.label}: its tag {name} is no sha256; only `lenet register` makes versions"
+                )
+        packed = self._folder(version)
+        manifest = check_folder(packed, version.tags[MODEL_TAG], f"{version.label} is refused; {REMEDY}")
+        if manifest.get(WEIGHTS) != version.weights_sha256 or CONFIG not in manifest:
+            raise DamagedError(f"{version.label}: its weights are not those of its tag {WEIGHTS_TAG}; {REMEDY}")
+        self._check_run(version)
+        return Source(_read_config(packed / CONFIG), packed / WEIGHTS)
+
+    def network(self, version: Version, tell: Callable[[str], None]) -> TrainedNetwork:
+        """Return a version's network to be scored, from its run's folder where its own files are damaged.
+
+        Raises:
+            DamagedError, LenetError: as `check`, and the run's folder does not help.
+        """
+        try:
+            source = self.check(version)
+        except DamagedError as error:
+            folder = RunFolder(self.project.runs / version.fingerprint)
+            if not version.fingerprint or folder.state() != FINISHED:
+                raise
+            check_digest(folder.path / WEIGHTS, version.weights_sha256, str(error))
+            tell(f"{error}; read from runs/{folder.short}… instead")
+            source = Source(folder.config(), folder.path / WEIGHTS)
+        return TrainedNetwork(version.title, source.config, source.weights, version.weights_sha256)
+
+    def _folder(self, version: Version) -> Path:
+        """Return a version's model folder on this machine, copied here where it lies on a server."""
+        here = local_source(version)
+        if here is not None:
+            return here
+        if version.number not in self._downloaded:
+            into = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+            self._downloaded[version.number] = download_source(version, self.uri, into)
+        return self._downloaded[version.number]
+
+    def _check_run(self, version: Version) -> None:
+        """Compare a version's data digest, which is part of its run's fingerprint, with that of the run's folder here.
+
+        Not the weights: a run that was trained here too may differ from it in the last bits.
+        """
+        folder = RunFolder(self.project.runs / version.fingerprint)
+        if folder.state() == FINISHED and folder.identity()["data_digest"] != version.tags["lenet.data_digest"]:
+            raise DamagedError(f"{version.label}: its tag lenet.data_digest is not that of its run; {REMEDY}")
+
+
+def _read_config(path: Path) -> Config:
+    try:
+        return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ConfigError as error:
+        raise LenetError(f"{path}: was trained by another version of lenet, use that one: {error}") from error
+
+
+def run_network(folder: RunFolder) -> TrainedNetwork:
+    """Return the network of a finished run to be scored.
+
+    Raises:
+        LenetError: the run is not finished.
+    """
+    if folder.state() != FINISHED:
+        raise LenetError(f"{folder.short}: is {folder.state()}; only a finished run can be read (`lenet runs`)")
+    identity = folder.identity()
+    label = f"{folder.short} ({identity['name']})"
+    return TrainedNetwork(label, folder.config(), folder.path / WEIGHTS, folder.status()["files"][WEIGHTS])

@@ -1,0 +1,164 @@
+"""The versions of a registered model, read: from an SQLite store without the seconds that importing mlflow takes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lenet.project import Project
+from lenet.tracking.store import BUSY_SECONDS, WEIGHTS_TAG, be_patient, database_path, open_store, store_errors
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+MILLISECONDS = 1000
+
+_VERSIONS = (
+    "select version, coalesce(storage_location, source), run_id, creation_time, description from model_versions"
+    " where name = ? and status = 'READY' and current_stage != 'Deleted_Internal' order by version"
+)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model, as it was when it was read.
+
+    Attributes:
+        model: the registered model's name.
+        number: the version's number, as text.
+        aliases: the aliases that point to it, sorted.
+        tags: its tags.
+        source: URI of its model folder.
+        run_id: the MLflow run that trained it.
+        created: when it was registered, in seconds since 1970.
+        description: the name of its run, such as `lenet5_relu seed=1`.
+    """
+
+    model: str
+    number: str
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+    source: str
+    run_id: str
+    created: float
+    description: str
+
+    @property
+    def label(self) -> str:
+        """What people call it, such as `lenet5 version 3`."""
+        return f"{self.model} version {self.number}"
+
+    @property
+    def title(self) -> str:
+        """What people call it, and its run: `lenet5 version 3 (lenet5_relu seed=1)`."""
+        return f"{self.label} ({self.description})" if self.description else self.label
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the run that trained it; empty where lenet did not register it."""
+        return self.tags.get("lenet.fingerprint", "")
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of its weights file; empty where lenet did not register it."""
+        return self.tags.get(WEIGHTS_TAG, "")
+
+
+def read_versions(project: Project, uri: str, model: str) -> list[Version]:
+    """Return a registered model's versions, oldest first; none where the store does not know it.
+
+    Raises:
+        LenetError: the store cannot be reached.
+    """
+    path = database_path(uri)
+    if path is not None:
+        if not path.is_file():
+            return []
+        try:
+            return _from_database(path, model)
+        except sqlite3.Error:  # busy, or of another version of mlflow, which knows best what to say
+            pass
+    with store_errors(uri, "ask again"):
+        return _from_client(project, uri, model)
+
+
+def _from_database(path: Path, model: str) -> list[Version]:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as connection:
+        connection.execute("begin")  # one moment for all three tables
+        rows = connection.execute(_VERSIONS, (model,)).fetchall()
+        tags = connection.execute("select version, key, value from model_version_tags where name = ?", (model,))
+        tags_of: dict[int, dict[str, str]] = {}
+        for number, key, value in tags:
+            tags_of.setdefault(number, {})[key] = value or ""
+        named = connection.execute("select version, alias from registered_model_aliases where name = ?", (model,))
+        aliases_of: dict[int, list[str]] = {}
+        for number, alias in named:
+            aliases_of.setdefault(number, []).append(alias)
+    return [
+        Version(
+            model=model,
+            number=str(number),
+            aliases=tuple(sorted(aliases_of.get(number, ()))),
+            tags=tags_of.get(number, {}),
+            source=source or "",
+            run_id=run_id or "",
+            created=created / MILLISECONDS,
+            description=description or "",
+        )
+        for number, source, run_id, created, description in rows
+    ]
+
+
+def _from_client(project: Project, uri: str, model: str) -> list[Version]:
+    from mlflow.exceptions import MlflowException
+
+    client = open_store(project, uri)
+    try:
+        aliases = client.get_registered_model(model).aliases
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return []
+        raise
+    found = client.search_model_versions(f"name = '{model}'")
+    return [
+        Version(
+            model=model,
+            number=str(one.version),
+            aliases=tuple(sorted(alias for alias, number in aliases.items() if str(number) == str(one.version))),
+            tags=dict(one.tags),
+            source=one.source or "",
+            run_id=one.run_id or "",
+            created=one.creation_timestamp / MILLISECONDS,
+            description=one.description or "",
+        )
+        for one in sorted(found, key=lambda one: int(one.version))
+        if one.status == "READY"
+    ]
+
+
+def local_source(version: Version) -> Path | None:
+    """Return a version's model folder where it lies on this machine, or None."""
+    parts = urlsplit(version.source)
+    if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
+        return Path(unquote(parts.path))
+    return Path(version.source) if not parts.scheme and version.source.startswith("/") else None
+
+
+def download_source(version: Version, uri: str, into: Path) -> Path:
+    """Copy a version's model folder from its store into a folder of this machine, and return where it lies; runs none.
+
+    Raises:
+        LenetError: the store cannot be reached, or has the folder no more.
+    """
+    be_patient()
+    import mlflow
+
+    with store_errors(uri, "ask again"):
+        model = f"models:/{version.model}/{version.number}"
+        return Path(
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=model, dst_path=str(into), tracking_uri=uri, registry_uri=uri
+            )
+        )

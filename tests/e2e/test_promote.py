@@ -1,0 +1,266 @@
+"""Promotion as a user types it, on real MNIST: register, promote, refuse, roll back, compare, and `kill -9`."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from shell import Shell
+
+from lenet.durable import read_json, write_json
+from lenet.project import Project
+from lenet.shelf import Shelf
+
+COMPARE_SECONDS = 20.0
+"""Bound for `lenet compare` on a busy machine; 5 s are promised for one that does nothing else."""
+
+RANDOM_KILLS = 4
+KEPT = ("mlflow.db", "promotions", "results/evaluation.json")
+WEAK = ["trainer.epochs=1", "data.train_size=1000", "trainer=cpu"]
+STRONG = ["trainer.epochs=1", "data.train_size=12000", "trainer=cpu"]
+
+
+def set_params(root: Path, overrides: list[str], seeds: list[int]) -> None:
+    path = root / "params.yaml"
+    tree = yaml.safe_load(path.read_text())
+    tree |= {"variants": ["lenet5"], "seeds": seeds, "overrides": overrides}
+    tree["refit"]["baseline"] = "lenet5"
+    tree["gate"] |= {"floor_error_percent": 60.0}
+    path.write_text(yaml.safe_dump(tree, sort_keys=False))
+
+
+def train(shell: Shell, overrides: list[str], seeds: list[int]) -> None:
+    set_params(shell.root, overrides, seeds)
+    shell.run("lenet compose && lenet train lenet5")
+
+
+def choose(shell: Shell, seed: int) -> None:
+    """Leave what the evaluation stage would, had it chosen this seed; its own tests are elsewhere."""
+    runs = read_json(shell.root / "build/train/lenet5/runs.json")["runs"]
+    rows = [{"seed": run["seed"], "error": run["measures"]["val/error"]} for run in runs]
+    digest = json.loads((shell.root / "data/prepared/mnist/card.json").read_text())["test_digest"]
+    body = {"choice": {"variant": "lenet5", "seed": seed}, "variants": {"lenet5": {"runs": rows}}}
+    write_json(shell.root / "results/evaluation.json", body | {"data": "mnist", "test_digest": digest})
+
+
+def fingerprint(shell: Shell, seed: int) -> str:
+    runs = read_json(shell.root / "build/train/lenet5/runs.json")["runs"]
+    return next(str(run["fingerprint"]) for run in runs if run["seed"] == seed)
+
+
+def aliases(shell: Shell) -> dict[str, str]:
+    with closing(sqlite3.connect(shell.home / "mlflow.db")) as connection:
+        rows = connection.execute("select alias, version from registered_model_aliases").fetchall()
+    assert [alias for alias, _ in rows].count("champion") == 1
+    return {alias: str(version) for alias, version in rows}
+
+
+def assert_champion_is_whole(shell: Shell) -> None:
+    with Shelf(Project(shell.root, shell.home), "lenet5") as shelf:
+        champion = shelf.holder("champion")
+        assert champion is not None
+        shelf.check(champion)
+
+
+@pytest.fixture(scope="module")
+def gallery(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A weak champion, version 1; a much better challenger, version 2; and one that is no better than that, 3."""
+    root = tmp_path_factory.mktemp("promote") / "lenet-lab"
+    shutil.copytree(project_root, root)
+    shell = Shell(root, root)
+    train(shell, WEAK, [1])
+    choose(shell, 1)
+    told = shell.run("lenet register").stderr
+    assert "promoted: version 1 is the champion" in told
+    assert aliases(shell) == {"champion": "1"}
+    train(shell, STRONG, [1, 2])
+    # which of two equals errs less is chance: the one that errs more comes last
+    page = shell.run(f"lenet compare {fingerprint(shell, 1)[:12]} {fingerprint(shell, 2)[:12]}").stdout
+    better = 2 if page.startswith("B ") else 1
+    for told, seed in (("2 (challenger): registered", better), ("3 (challenger): registered", 3 - better)):
+        choose(shell, seed)
+        assert f"lenet5 version {told}" in shell.run("lenet register").stderr
+    choose(shell, better)
+    assert "lenet5 version 2 (challenger): registered already" in shell.run("lenet register").stderr
+    with closing(sqlite3.connect(root / "mlflow.db")) as connection:
+        connection.execute("pragma wal_checkpoint(truncate)")  # the file alone is whole
+    for name in KEPT:
+        copy(root / name, root / "kept" / name)
+    return shell
+
+
+def copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target)
+
+
+@pytest.fixture
+def fresh(gallery: Shell) -> Shell:
+    """The same gallery before anything but version 1 was promoted."""
+    for path in gallery.home.glob("mlflow.db-*"):
+        path.unlink()
+    for name in KEPT:
+        copy(gallery.home / "kept" / name, gallery.home / name)
+    return gallery
+
+
+def test_promote_refuse_roll_back_promote(fresh: Shell) -> None:
+    done = fresh.run("lenet promote")
+    assert done.stdout.splitlines()[0].startswith("lenet5 version 2 (lenet5 seed=")
+    assert re.search(r"passed quality: challenger alone misreads [\d,]+, champion alone [\d,]+ \(McNemar", done.stdout)
+    assert done.stdout.splitlines()[-1] == "promoted: version 2 is the champion, version 1 the previous one"
+    assert aliases(fresh) == {"champion": "2", "previous": "1"}
+    assert "is the champion; there is no challenger" in fresh.run("lenet promote").stdout
+    assert "is the champion already" in fresh.run("lenet promote 2").stdout
+
+    refused = fresh.run("lenet promote 3", check=False)
+    assert refused.returncode == 1
+    assert refused.stdout.splitlines()[-1].startswith("refused (")
+    assert "failed quality" in refused.stdout
+    assert aliases(fresh) == {"champion": "2", "previous": "1"}
+
+    assert "is the champion again; version 2 is rolled back" in fresh.run("lenet rollback").stdout
+    assert aliases(fresh) == {"champion": "1"}
+    again = fresh.run("lenet rollback", check=False)
+    assert again.returncode == 1
+    assert again.stderr == "error: lenet5: has no previous champion to go back to (`lenet registry`)\n"
+    unsaid = fresh.run("lenet promote @champion && lenet promote 2", check=False)
+    assert unsaid.returncode == 1
+    assert "say why with --reason" in unsaid.stderr
+    fresh.run("lenet promote lenet5/2 --reason 'the field was at fault'")
+    assert aliases(fresh) == {"champion": "2", "previous": "1"}
+    assert_champion_is_whole(fresh)
+
+    shown = fresh.run("lenet registry").stdout
+    assert re.search(r"^2 +champion +lenet5 +\d ", shown, re.MULTILINE)
+    assert re.search(r"^5 .* promote .* the field was at fault$", shown, re.MULTILINE)
+    tree = json.loads(fresh.run("lenet registry --json").stdout)
+    assert [entry["action"] for entry in tree["history"]] == ["promote", "promote", "refuse", "rollback", "promote"]
+    assert [version["version"] for version in tree["versions"]] == ["1", "2", "3"]
+
+
+def test_registering_again_changes_nothing(fresh: Shell) -> None:
+    before = aliases(fresh)
+    assert "registered already" in fresh.run("lenet register").stderr
+    assert aliases(fresh) == before
+    fresh.run("lenet promote")
+    # what is chosen is the champion now: registered again, it challenges nobody
+    assert "lenet5 version 2 (champion): registered already" in fresh.run("lenet register").stderr
+    assert aliases(fresh) == {"champion": "2", "previous": "1"}
+    assert len(json.loads(fresh.run("lenet registry --json").stdout)["versions"]) == 3
+
+
+def test_a_tampered_version_is_refused_in_a_line(fresh: Shell) -> None:
+    (path,) = _artifacts(fresh, "2", "weights.safetensors")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    try:
+        done = fresh.run("lenet promote", check=False)
+    finally:
+        path.write_bytes(content)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "weights.safetensors: sha256 is" in done.stderr
+    assert "lenet5 version 2 is refused" in done.stderr
+    assert aliases(fresh) == {"champion": "1", "challenger": "2"}
+
+
+def _artifacts(shell: Shell, number: str, name: str) -> list[Path]:
+    with closing(sqlite3.connect(shell.home / "mlflow.db")) as connection:
+        rows = connection.execute("select source from model_versions where version = ?", (number,)).fetchall()
+    return [Path(row[0].removeprefix("file://")) / name for row in rows]
+
+
+def test_compare_says_who_wins_and_whether_it_is_chance(fresh: Shell) -> None:
+    began = time.monotonic()
+    page = fresh.run("lenet compare @champion 2").stdout
+    assert time.monotonic() - began < COMPARE_SECONDS
+    assert re.match(r"B wins: it misreads [\d,]+ images fewer than A, which is hardly chance \(p = ", page)
+    assert "10,000 test images of mnist" in page
+    again = fresh.run(f"lenet compare lenet5/2 {fingerprint(fresh, 1)[:10]}").stdout
+    assert re.search(r"McNemar's exact test, two-sided: p = ", again)
+    same = fresh.run("lenet compare 2 lenet5@challenger").stdout
+    assert same.startswith("A and B are the same weights.")
+    none = fresh.run("lenet compare 2 9", check=False)
+    assert (none.returncode, len(none.stderr.splitlines())) == (1, 1)
+    assert "9: no version of lenet5 is called so" in none.stderr
+
+
+def test_killed_at_random_times_there_is_one_champion(fresh: Shell) -> None:
+    began = time.monotonic()
+    fresh.run("lenet compare 1 2")  # about as long as a promotion
+    length = time.monotonic() - began
+    chance = random.Random(5)
+    for _ in range(RANDOM_KILLS):
+        process = fresh.start("lenet promote")
+        time.sleep(chance.uniform(0.3, 1.3) * length)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        shown = fresh.run("lenet registry").stdout
+        assert shown.count("champion") >= 1
+        assert aliases(fresh) in ({"champion": "1", "challenger": "2"}, {"champion": "2", "previous": "1"})
+        assert_champion_is_whole(fresh)
+    fresh.run("lenet promote")
+    assert aliases(fresh) == {"champion": "2", "previous": "1"}
+    assert_champion_is_whole(fresh)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_a_server_is_a_registry_like_any_other(fresh: Shell, tmp_path: Path) -> None:
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    words = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
+    words += ["--artifacts-destination", str(tmp_path / "artifacts"), "--port", str(port), "--workers", "1"]
+    options: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    server = subprocess.Popen(words, env=fresh.variables() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, **options)
+    home = tmp_path / "home"
+    shutil.copytree(fresh.home / "runs", home / "runs")
+    shell = Shell(fresh.root, home, {"MLFLOW_TRACKING_URI": uri})
+    try:
+        _wait_for(port)
+        choose(shell, 1)
+        assert "promoted: version 1 is the champion" in shell.run("lenet register").stderr
+        shutil.rmtree(home / "runs")  # another machine: what it judges by comes from the server
+        assert "is the champion already" in shell.run("lenet promote 1").stdout
+        assert shell.run("lenet compare 1 @champion").stdout.startswith("A and B are the same weights.")
+        assert re.search(r"^1 +champion ", shell.run("lenet registry").stdout, re.MULTILINE)
+    finally:
+        server.terminate()
+        server.wait(30)
+    away = shell.run("lenet promote 1", check=False)
+    assert away.returncode == 1
+    assert len(away.stderr.splitlines()) == 1
+    assert "start it and ask again" in away.stderr
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 90
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

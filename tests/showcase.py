@@ -1,0 +1,162 @@
+"""A project with finished runs and registered versions of known merit, made in a second or two, without a training.
+
+One network is taught the tiny set's ten patterns; others are the same network made blind to a class or two, so that on
+the hundred test images, ten of each class, what each misreads is known beforehand.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import load, save
+
+from lenet.config import Config
+from lenet.data.prepared import load_training, read_card, training_digest
+from lenet.durable import sha256_bytes, sha256_file, write_bytes, write_json
+from lenet.gate import Answer, ensure_champion, promote
+from lenet.network.field import DigitReader, Field
+from lenet.network.lenet5 import build_network
+from lenet.pipeline import Params, read_params
+from lenet.project import Project
+from lenet.runs import FINISHED, RunFolder
+from lenet.shelf import Shelf
+from lenet.tracking.projection import Place
+from lenet.tracking.registry import Registered, register
+from lenet.tracking.store import experiment_id, open_store, tracking_uri
+from lenet.tracking.versions import local_source
+
+MODEL = "digits"
+STEPS, BATCH = 60, 100
+GATE = {"margin_points": 25, "confidence": 0.95, "floor_error_percent": 40, "alpha": 0.05, "reference": None}
+"""Fit for a hundred images."""
+
+
+@cache
+def taught(prepared: Path, config: Config) -> bytes:
+    """The weights file of a network that reads all of the tiny set's test images."""
+    card, arrays = read_card(prepared), load_training(prepared)
+    torch.manual_seed(1)
+    reader = DigitReader(Field(card["mean"], card["deviation"]), build_network(config.model, config.data.classes))
+    optimizer = torch.optim.Adam(reader.network.parameters(), lr=3e-3)
+    images, labels = torch.from_numpy(arrays.images), torch.from_numpy(arrays.labels).long()
+    for step in range(STEPS):
+        batch = torch.arange(step * BATCH, (step + 1) * BATCH) % len(images)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(reader(images[batch]), labels[batch]).backward()
+        optimizer.step()
+    return save({name: tensor.contiguous() for name, tensor in reader.state_dict().items()})
+
+
+def blinded(weights: bytes, classes: tuple[int, ...], trace: float) -> bytes:
+    """The same weights, but never answering with `classes`; `trace` changes bytes and no answer."""
+    state = load(weights)
+    (name,) = [name for name, tensor in state.items() if name.endswith("bias") and tensor.shape == (10,)]
+    state[name] = state[name] + trace
+    for number in classes:
+        state[name][number] -= 1000.0
+    return save(state)
+
+
+@dataclass(frozen=True)
+class Showcase:
+    """A project whose runs and versions one makes by what they cannot read."""
+
+    project: Project
+    config: Config
+
+    @property
+    def params(self) -> Params:
+        return read_params(self.project)
+
+    def set_params(self, **change: Any) -> None:
+        path = self.project.root / "params.yaml"
+        tree = yaml.safe_load(path.read_text()) | {"data": "tiny", "register": {"model": MODEL}}
+        tree["gate"] = GATE | change
+        path.write_text(yaml.safe_dump(tree))
+
+    def run(self, *blind: int, trace: float = 0.0) -> RunFolder:
+        """A finished run that misreads the ten images of each class in `blind`, and no other."""
+        prepared = self.project.prepared("tiny")
+        name = f"blind to {blind} trace={trace:g}"
+        folder = RunFolder(self.project.runs / sha256_bytes(name.encode()))
+        write_bytes(folder.path / "weights.safetensors", blinded(taught(prepared, self.config), blind, trace))
+        tree = self.config.tree()
+        (folder.path / "config.yaml").write_text(yaml.safe_dump(tree))
+        identity = {"name": name, "fingerprint": folder.fingerprint, "config": tree, "overrides": [], "sweeps": []}
+        digests = {"data_digest": training_digest(prepared), "code_digest": "0" * 64}
+        write_json(folder.path / "run.json", identity | digests)
+        attempt = {"started": time.time(), "ended": time.time(), "git": {"commit": "c0ffee", "dirty": False}}
+        files = {"weights.safetensors": sha256_file(folder.path / "weights.safetensors")}
+        status = {"state": FINISHED, "message": "", "attempts": [attempt], "files": files}
+        write_json(folder.path / "status.json", status)
+        return folder
+
+    def register(self, *blind: int, trace: float = 0.0, model: str = MODEL) -> Registered:
+        """Register such a run; what is packed beside its weights is not a model that mlflow could load."""
+        return self.register_run(self.run(*blind, trace=trace), model)
+
+    def register_run(self, folder: RunFolder, model: str = MODEL) -> Registered:
+        uri = tracking_uri(self.project)
+        client = open_store(self.project, uri)
+        experiment = experiment_id(client, self.project, uri, "lenet5")
+        made = client.create_run(experiment, run_name=folder.identity()["name"])
+        place = Place(uri, experiment, made.info.run_id)
+        tags = {
+            "lenet.fingerprint": folder.fingerprint,
+            "lenet.variant": "lenet5",
+            "lenet.seed": "1",
+            "lenet.git_commit": "c0ffee",
+            "lenet.git_dirty": "false",
+            "lenet.data": "tiny",
+            "lenet.data_digest": folder.identity()["data_digest"],
+            "lenet.test_error": "0.00",
+        }
+        return register(self.project, place, folder, fill_lightly, model, tags)
+
+
+def fill_lightly(folder: Path) -> None:
+    (folder / "data").mkdir(parents=True)
+    (folder / "MLmodel").write_text("flavors: {}\n")
+    (folder / "data" / "model.pt2").write_bytes(b"not to be loaded")
+
+
+def aliases(showcase: Showcase) -> dict[str, str]:
+    with Shelf(showcase.project, MODEL) as shelf:
+        return {alias: version.number for version in shelf.versions for alias in version.aliases}
+
+
+def tags(showcase: Showcase, number: str) -> dict[str, str]:
+    with Shelf(showcase.project, MODEL) as shelf:
+        return dict(shelf.find(number).tags)
+
+
+def ask(showcase: Showcase, name: str | None = None, reason: str | None = None) -> Answer:
+    return promote(showcase.project, showcase.params, name, reason, lambda line: None)
+
+
+def crowned(showcase: Showcase, *blind: int) -> None:
+    """Register a first champion."""
+    number = showcase.register(*blind).number
+    uri = tracking_uri(showcase.project)
+    answer = ensure_champion(showcase.project, showcase.params, number, uri, lambda line: None)
+    assert answer is not None
+    assert answer.done
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def packed(showcase: Showcase, number: str) -> Path:
+    with Shelf(showcase.project, MODEL) as shelf:
+        found = local_source(shelf.find(number))
+    assert found is not None
+    return found

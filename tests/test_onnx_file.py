@@ -1,0 +1,176 @@
+"""An ONNX file and the network it was made from: the same answers, the same bytes again, nothing of the machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lenet.config import Config, parse_config
+from lenet.errors import DamagedError
+from lenet.evaluation.agreement import TOLERANCE, Agreement, check_onnx
+from lenet.evaluation.latency import measure_latency
+from lenet.evaluation.onnx_reader import OnnxReader
+from lenet.network.field import DigitReader, Field
+from lenet.network.lenet5 import build_network
+from lenet.onnx_file import OPSET, export_onnx, read_metadata, read_opset
+
+REPOSITORY = Path(__file__).parents[1]
+MakeConfig = Callable[..., Config]
+ABOUT = {"lenet.fingerprint": "f" * 64, "lenet.labels": '["0","1"]', "lenet.git_commit": ""}
+
+AGAIN = """
+import json, sys, torch
+from pathlib import Path
+from lenet.config import parse_config
+from lenet.network.field import DigitReader, Field
+from lenet.network.lenet5 import build_network
+from lenet.onnx_file import export_onnx
+tree, about, path = json.loads(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
+config = parse_config(tree)
+torch.manual_seed(3)
+export_onnx(DigitReader(Field(0.13, 0.31), build_network(config.model, config.data.classes)), path, about)
+"""
+
+
+def reader_of(config: Config) -> DigitReader:
+    torch.manual_seed(3)
+    return DigitReader(Field(0.13, 0.31), build_network(config.model, config.data.classes))
+
+
+@pytest.fixture(scope="module")
+def digits() -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, (2100, 28, 28), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"model__activation": "scaled_tanh", "model__pooling": "max"},
+        {"model__activation": "relu", "model__normalization": "batch"},
+        {"model__activation": "gelu", "data__classes": 3},
+        {"model__activation": "silu"},
+        {"model__activation": "sigmoid"},
+    ],
+    ids=str,
+)
+def test_every_network_reads_the_same_in_onnxruntime(
+    make_config: MakeConfig, tmp_path: Path, digits: NDArray[np.uint8], knobs: dict[str, Any]
+) -> None:
+    reader, path = reader_of(make_config(**knobs)), tmp_path / "x.onnx"
+    with torch.no_grad():  # statistics that are not those of a new network
+        for layer in reader.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                assert layer.running_mean is not None
+                layer.running_mean.uniform_(-1, 1)
+    export_onnx(reader, path, {})
+    found = check_onnx(path, reader.eval(), digits)
+    assert (found.images, found.same_answers, found.holds) == (2100, 2100, True)
+    assert found.largest_difference < TOLERANCE
+    for count in (1, 3):
+        logits = OnnxReader(path).predict(digits[:count])
+        assert (logits.shape, logits.dtype) == ((count, make_config(**knobs).data.classes), np.float32)
+
+
+def test_what_the_file_says_of_itself(make_config: MakeConfig, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "x.onnx"
+    export_onnx(reader_of(make_config()), path, ABOUT)
+    assert read_metadata(path) == ABOUT
+    assert read_opset(path) == OPSET
+    graph = onnx.load(str(path)).graph
+    shapes = [
+        (value.name, value.type.tensor_type.elem_type, [dim.dim_param or dim.dim_value for dim in shape.dim])
+        for value in (*graph.input, *graph.output)
+        for shape in [value.type.tensor_type.shape]
+    ]
+    assert shapes == [
+        ("images", onnx.TensorProto.UINT8, ["n", 28, 28]),
+        ("logits", onnx.TensorProto.FLOAT, ["n", 10]),
+    ]
+    assert [path.name for path in path.parent.iterdir()] == ["x.onnx"]
+
+
+def test_the_same_weights_are_the_same_bytes_in_another_process_and_folder(
+    make_tree: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    import json
+
+    tree = make_tree(model__normalization="batch")
+    here, there = tmp_path / "here.onnx", tmp_path / "elsewhere" / "there.onnx"
+    there.parent.mkdir()
+    export_onnx(reader_of(parse_config(tree)), here, ABOUT)
+    subprocess.run(
+        [sys.executable, "-c", AGAIN, json.dumps(tree), json.dumps(ABOUT), str(there)],
+        cwd=there.parent,
+        env=os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(REPOSITORY / "src"), "TMPDIR": str(there.parent)},
+        check=True,
+        timeout=120,
+    )
+    assert hashlib.sha256(here.read_bytes()).digest() == hashlib.sha256(there.read_bytes()).digest()
+    for word in (str(REPOSITORY), "site-packages", "lenet5.py", str(tmp_path), "+cpu", "+cu"):
+        assert word.encode() not in here.read_bytes(), word
+
+
+def test_exporting_leaves_the_network_as_it_is_and_says_nothing(
+    make_config: MakeConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str], digits: NDArray[np.uint8]
+) -> None:
+    reader = reader_of(make_config(model__normalization="batch")).train()
+    export_onnx(reader, tmp_path / "x.onnx", {})
+    assert reader.training
+    assert capfd.readouterr() == ("", "")
+
+
+def test_another_network_is_told_apart(make_config: MakeConfig, tmp_path: Path, digits: NDArray[np.uint8]) -> None:
+    config, path = make_config(), tmp_path / "x.onnx"
+    export_onnx(reader_of(config), path, {})
+    torch.manual_seed(4)
+    other = DigitReader(Field(0.13, 0.31), build_network(config.model, config.data.classes)).eval()
+    found = check_onnx(path, other, digits)
+    assert found.same_answers < found.images
+    assert not found.holds
+    assert not Agreement(10, 10, 2 * TOLERANCE).holds
+    assert not Agreement(10, 10, float("nan")).holds
+    with pytest.raises(ValueError, match="no images"):
+        check_onnx(path, other, digits[:0])
+
+
+def test_normalisation_is_in_the_graph(make_config: MakeConfig, tmp_path: Path, digits: NDArray[np.uint8]) -> None:
+    config = make_config()
+    torch.manual_seed(3)
+    network = build_network(config.model, config.data.classes)
+    answers = []
+    for mean in (0.1, 0.6):
+        path = tmp_path / f"{mean}.onnx"
+        export_onnx(DigitReader(Field(mean, 0.31), network), path, {})
+        answers.append(OnnxReader(path).predict(digits[:8]))
+    assert np.abs(answers[0] - answers[1]).max() > 0.01
+
+
+def test_a_file_that_is_damaged_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(b"not ONNX at all")
+    with pytest.raises(
+        DamagedError, match=r"x\.onnx: onnxruntime cannot read it .*; `lenet export` makes it anew$"
+    ) as told:
+        OnnxReader(path)
+    assert "\n" not in str(told.value)
+
+
+def test_latency_is_measured_as_torchs_is(make_config: MakeConfig, tmp_path: Path, digits: NDArray[np.uint8]) -> None:
+    path = tmp_path / "x.onnx"
+    export_onnx(reader_of(make_config()), path, {})
+    found = measure_latency(OnnxReader(path), 64)
+    assert found.images == 64
+    assert 0 < found.lower_quartile_ms <= found.median_ms <= found.upper_quartile_ms
