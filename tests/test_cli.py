@@ -11,8 +11,9 @@ from lenet import __version__
 from lenet.cli import build_parser, main
 from lenet.project import Project
 
-PEOPLES = ("runs", "ui", "sync", "replay", "clean", "search", "data")
-STAGES = ("fetch", "prepare", "compose", "train", "refit", "evaluate", "register", "report")
+PEOPLES = ("runs", "ui", "sync", "replay", "clean", "doctor", "compare", "promote", "rollback", "registry")
+PEOPLES += ("search", "data")
+STAGES = ("fetch", "prepare", "compose", "train", "refit", "evaluate", "export", "register", "report")
 COMMANDS = PEOPLES + STAGES
 
 
