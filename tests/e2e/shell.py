@@ -15,6 +15,10 @@ COMMAND_SECONDS = 240
 SMALL = ("trainer.epochs=2", "data.train_size=2000", "trainer.checkpoint_seconds=0")
 """A training of a second or two that is real all the same."""
 
+QUESTION = "python train.py -m model.activation=tanh,relu"
+FILTER = "lenet runs model.activation=relu"
+"""What the README types, and with it test_train.py; test_readme.py compares."""
+
 
 @dataclass(frozen=True)
 class Shell:

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from shell import SMALL, Shell
+from shell import FILTER, QUESTION, SMALL, Shell
 
 ASK = " ".join(SMALL)
 
@@ -20,7 +20,7 @@ def rows(home: Path, query: str) -> list[tuple[object, ...]]:
 
 
 def test_sweep_trains_two_shows_a_table_and_is_then_answered_at_once(shell: Shell) -> None:
-    first = shell.run(f"python train.py -m model.activation=tanh,relu {ASK}")
+    first = shell.run(f"{QUESTION} {ASK}")
     table = first.stdout.splitlines()
     assert table[0].split() == ["run", "model.activation", "val/error", "%", "epochs", "seconds", "state"]
     assert [line.split()[1] for line in table[1:3]] == ["tanh", "relu"]
@@ -33,13 +33,13 @@ def test_sweep_trains_two_shows_a_table_and_is_then_answered_at_once(shell: Shel
     assert any("activation=relu" in str(name) for _, _, name in shown)
 
     weights = {path: path.stat().st_mtime_ns for path in shell.home.glob("runs/*/weights.safetensors")}
-    again = shell.run(f"python train.py -m model.activation=tanh,relu {ASK}")
+    again = shell.run(f"{QUESTION} {ASK}")
     assert again.stdout.count("already trained") == 2
     assert linked[0] in again.stdout
     assert {path: path.stat().st_mtime_ns for path in weights} == weights
 
     self_check_mlflow(shell.home)
-    listed = shell.run("lenet runs model.activation=relu").stdout
+    listed = shell.run(FILTER).stdout
     assert "activation=relu" in listed
     assert "activation=tanh" not in listed
     start = listed.splitlines()[1].split()[0]

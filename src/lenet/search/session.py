@@ -33,8 +33,8 @@ from lenet.tracking.follower import Follower
 from lenet.tracking.searches import DESCRIPTION, LOCK
 from lenet.tracking.store import shown_uri, tracking_uri
 
-LOOK_SECONDS = 0.5
-"""Between two looks at the study."""
+LOOK_SECONDS = 1.0
+"""Between two looks at the study: its workers compute on every core, and this process takes theirs."""
 
 DRAWN = ".drawn.csv"
 """The trials that the pictures show: nothing new is drawn of the same."""
@@ -159,7 +159,7 @@ class Session:
             if leads:
                 stack.enter_context(locked(self.folder / LOCK))
             follower = Follower(
-                self._project, tracking_uri(self._project, tracking.uri), tracking.experiment, self._tell
+                self._project, tracking_uri(self._project, tracking.uri), tracking.experiment, self._tell, gives_way=True
             )
             stack.callback(follower.close)
             try:
@@ -178,8 +178,9 @@ class Session:
         with storage_errors(self._storage.url), progress.showing():
             crew.start()
             try:
-                while crew.watch(has_progressed=(now := self._shared.counts().done) > done):
-                    done = now
+                counts = self._shared.counts()
+                while crew.watch(has_progressed=counts.done > done):
+                    done = counts.done
                     found, counts = self._look(follower)
                     if time.time() - marked > MARK_SECONDS:
                         marked = time.time()
@@ -193,14 +194,15 @@ class Session:
 
     def _look(self, follower: Follower) -> tuple[list[Standing], Counts]:
         """Read the study, and have MLflow shown the trials that ended since the last look."""
-        found = standings(self._shared)
+        trials = self._shared.trials()
+        found = standings(self._shared, trials)
         for one in found:
             folder = RunFolder(self._project.runs / one.fingerprint)
             if one.state in ENDED and one.number not in self._projected and one.fingerprint:
                 self._projected.add(one.number)
                 if (folder.path / "run.json").is_file():
                     follower.changed(folder)
-        return found, self._shared.counts()
+        return found, self._shared.counts(trials)
 
     def _conclude(self) -> None:
         found = standings(self._shared)

@@ -48,10 +48,10 @@ class Standing:
         return self.values[MEASURE]
 
 
-def standings(shared: SharedStudy) -> list[Standing]:
-    """Return every trial of a study, by number."""
+def standings(shared: SharedStudy, trials: Sequence[FrozenTrial] | None = None) -> list[Standing]:
+    """Return trials of a study, by number; default: all, as they are now."""
     objectives = shared.question.search.objectives
-    return [_standing(trial, objectives) for trial in shared.trials()]
+    return [_standing(trial, objectives) for trial in (shared.trials() if trials is None else trials)]
 
 
 def _standing(trial: FrozenTrial, objectives: Sequence[str]) -> Standing:

@@ -101,11 +101,11 @@ class SeatedStudy:
         replaced = {trial.system_attrs.get(REPLACED) for trial in trials}
         return [trial for trial in trials if trial.number not in replaced]
 
-    def counts(self) -> Counts:
-        """Count the trials."""
+    def counts(self, trials: Sequence[FrozenTrial] | None = None) -> Counts:
+        """Count trials; default: all, as they are now."""
         from optuna.trial import TrialState
 
-        states = [trial.state for trial in self.trials()]
+        states = [trial.state for trial in (self.trials() if trials is None else trials)]
         return Counts(
             complete=states.count(TrialState.COMPLETE),
             pruned=states.count(TrialState.PRUNED),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 
@@ -13,6 +15,9 @@ from lenet.tracking.store import be_patient, reason, shown_uri
 FAREWELL_SECONDS = 60.0
 """How long a command waits at its end for a store that answers slowly."""
 
+NICENESS = 10
+"""Of a follower that gives way: a tenth of a core where others compute on every one, a whole one where they do not."""
+
 
 class Follower:
     """Projects run folders as they change. A store that is away is told of once; `lenet sync` brings it up to date.
@@ -22,9 +27,13 @@ class Follower:
         uri: the store.
         experiment: name of the MLflow experiment.
         say: takes a line for the user.
+        gives_way: other processes compute meanwhile, and are not to wait for the projection.
     """
 
-    def __init__(self, project: Project, uri: str, experiment: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, project: Project, uri: str, experiment: str, say: Callable[[str], None], gives_way: bool = False
+    ) -> None:
+        self._gives_way = gives_way
         self._projection = Projection(project, uri, experiment)
         self._uri = uri
         self._say = say
@@ -38,7 +47,7 @@ class Follower:
 
     def changed(self, folder: RunFolder) -> None:
         """Note that a folder holds something new, and return at once; the first time, once MLflow is imported."""
-        if self._thread is None:
+        if self._thread is None and not self._gives_way:
             self._try(self._projection.warm)
         with self._changed:
             self._waiting[folder.fingerprint] = folder
@@ -67,6 +76,8 @@ class Follower:
             )
 
     def _follow(self) -> None:
+        if self._gives_way and sys.platform == "linux":  # elsewhere a thread has no priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while True:
             with self._changed:
                 while not self._waiting and not self._closing:
