@@ -198,7 +198,9 @@ def _write_results(module: LenetModule, device: torch.device, folder: Path) -> N
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.reader.state_dict().items()}
     write_bytes(folder / WEIGHTS, save(state))
     if module.validation is not None:
-        logits = predict(module.reader, module.validation.images, device)
+        logits = module.validation_logits()
+        if logits is None:
+            logits = predict(module.reader, module.validation.images, device)
         with replacing(folder / PREDICTIONS) as temporary, temporary.open("wb") as stream:
             np.savez(stream, logits=logits.numpy(), labels=module.validation.labels.cpu().numpy())
 

@@ -49,6 +49,7 @@ class LenetModule(lightning.LightningModule):
         # Every rank reads the whole validation part, so its measures are never summed over ranks.
         self.validation_loss = MeanMetric(sync_on_compute=False)
         self.validation_accuracy = MulticlassAccuracy(classes, average="micro", sync_on_compute=False)
+        self._read: list[Tensor] = []
         self._began = time.monotonic()
         self._learning_rate = config.optimizer.learning_rate
 
@@ -107,12 +108,26 @@ class LenetModule(lightning.LightningModule):
         self.train_loss.update(total / len(chunk.labels), weight=len(chunk.labels))
         self.train_accuracy.update(torch.cat(logits_seen), chunk.labels)
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget what an earlier epoch's network read."""
+        self._read = []
+
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Sum loss (without label smoothing) and accuracy over the validation part."""
+        """Sum loss (without label smoothing) and accuracy over the validation part, and keep the logits."""
         images, labels = batch
         logits = self.reader(images)
+        self._read.append(logits)
         self.validation_loss.update(functional.cross_entropy(logits, labels), weight=len(labels))
         self.validation_accuracy.update(logits, labels)
+
+    def validation_logits(self) -> Tensor | None:
+        """Return the logits [n, classes] of the newest validation, in fp32 on the CPU; None where there was none.
+
+        None as well where the arithmetic was not fp32: what is kept of a run was read as the test set will be.
+        """
+        if not self._read or self.config.trainer.precision != "fp32":
+            return None
+        return torch.cat(self._read).float().cpu()
 
     def close_epoch(self) -> None:
         """Add the epoch's row to the history and clear the sums."""
