@@ -29,16 +29,6 @@ def history(epochs: int, validation: bool = True, factor: float = 1.0) -> list[d
     return rows
 
 
-def misread_digits(wrong: int) -> Draw:
-    source = np.random.default_rng(1)
-    images = np.zeros((60, 28, 28), dtype=np.uint8)
-    images[:, 4:24, 4:24] = source.integers(0, 256, (60, 20, 20))  # no digit is as hard to compress as noise
-    logits = source.normal(0, 3, (60, 10))
-    labels = logits.argmax(axis=1)
-    labels[:wrong] = (labels[:wrong] + 1) % 10
-    return lambda path, title: plots.misread_digits(images, labels, logits, path, title, np.arange(60) + 9000)
-
-
 def filters(weights: np.ndarray) -> Draw:
     return lambda path, title: plots.first_layer_filters(weights, path, title)
 
@@ -63,9 +53,6 @@ PICTURES: dict[str, Draw] = {
     "confusion, perfect": matrix(np.eye(10) * 1000),
     "confusion, nothing seen": matrix(np.zeros((10, 10))),
     "confusion, many classes": matrix(np.ones((62, 62))),
-    "misread, more than fit": misread_digits(60),
-    "misread, one": misread_digits(1),
-    "misread, none": misread_digits(0),
     "filters": filters(np.random.default_rng(0).normal(0, 0.2, (6, 1, 5, 5)).astype(np.float32)),
     "filters, zero": filters(np.zeros((6, 1, 5, 5), dtype=np.float32)),
     "filters, one, diverged": filters(np.full((1, 1, 5, 5), np.nan, dtype=np.float32)),
@@ -110,23 +97,6 @@ def test_the_diagonal_does_not_drown_one_error(tmp_path: Path) -> None:
     saturated = pixels[..., 0] - pixels[..., 2] > 100
     share = saturated.mean()
     assert 0.002 < share < 0.02  # the one cell of a hundred, and nothing else, is deeply coloured
-
-
-def test_the_surest_mistakes_are_drawn_first(tmp_path: Path) -> None:
-    images = np.zeros((3, 28, 28), dtype=np.uint8)
-    images[2] = 255
-    logits = np.array([[1.0, 0.0], [9.0, 0.0], [9.0, 0.0]])
-
-    def leftmost_is_ink(labels: list[int]) -> bool:
-        path = tmp_path / "one.png"
-        plots.misread_digits(images, np.array(labels), logits, path, "", np.arange(3))
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert("L"))
-        columns = (pixels < 40).mean(axis=0)[: pixels.shape[1] // plots.MISREAD_COLUMNS]
-        return bool(columns.max() > 0.3)
-
-    assert not leftmost_is_ink([1, 1, 0])
-    assert leftmost_is_ink([1, 0, 1])
 
 
 def test_neither_import_nor_drawing_loads_pyplot_or_torch(tmp_path: Path) -> None:

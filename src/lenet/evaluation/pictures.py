@@ -35,6 +35,7 @@ def draw_run(folder: RunFolder, project: Project) -> None:
     from lenet.data.prepared import load_training
     from lenet.data.split import split
     from lenet.evaluation.measures import confusion
+    from lenet.evaluation.mistakes import misread_digits
 
     config = folder.config()
     arrays = load_training(project.prepared(config.data.name))
@@ -43,4 +44,4 @@ def draw_run(folder: RunFolder, project: Project) -> None:
         logits, labels = kept["logits"], kept["labels"]
     matrix = confusion(logits, labels, config.data.classes)
     draw.confusion_matrix(matrix, plots / PICTURES[1], title)
-    draw.misread_digits(arrays.images[indices], labels, logits, plots / PICTURES[2], title, indices)
+    misread_digits(arrays.images[indices], labels, logits, plots / PICTURES[2], title, indices)

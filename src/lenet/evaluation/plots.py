@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet.evaluation import canvas
-from lenet.evaluation.canvas import BLUE, INK, LINE, MARGIN, MARKED_EPOCHS, ORANGE, SOFT, History
-from lenet.evaluation.measures import PERCENT, log_probabilities, misread
+from lenet.evaluation.canvas import BLUE, INK, LINE, MARKED_EPOCHS, ORANGE, SOFT, History
+from lenet.evaluation.measures import PERCENT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MISREAD_SHOWN = 40
-MISREAD_COLUMNS = 8
 FILTER_COLUMNS = 6
 COUNTED_CLASSES = 20  # a matrix of more classes is drawn without its numbers, which would not fit
 DARK_FROM = 4  # errors of one pair of classes from which on a cell may be as dark as any
@@ -109,56 +107,6 @@ def confusion_matrix(matrix: NDArray[np.int64], path: Path, title: str) -> None:
         part = f"{errors[true].sum()}"
         axes.text(classes - 0.3, true, part, ha="left", va="center", fontsize=8.5, color=INK, clip_on=False)
     axes.text(classes - 0.3, -0.75, "misread", ha="left", va="center", fontsize=8, color=SOFT, clip_on=False)
-    return canvas.save(figure, path)
-
-
-def misread_digits(
-    images: NDArray[np.uint8],
-    labels: NDArray[np.integer],
-    logits: NDArray[np.floating],
-    path: Path,
-    title: str,
-    indices: NDArray[np.integer],
-) -> None:
-    """Draw the misread images, the surest mistakes first, each with true class, class read, and its probability.
-
-    Args:
-        images: uint8 [n, height, width], ink bright.
-        labels: true classes, integer [n].
-        logits: float [n, c]; probabilities are their softmax.
-        path: the PNG; at most MISREAD_SHOWN images are drawn.
-        title: any text.
-        indices: position of each image in its data set, integer [n], so that it can be found again.
-    """
-    wrong = np.flatnonzero(misread(logits, labels))
-    certainty = np.exp(log_probabilities(logits[wrong])).max(axis=1) if wrong.size else np.empty(0)
-    order = np.argsort(-certainty, kind="stable")[:MISREAD_SHOWN]
-    rows = max(1, -(-len(order) // MISREAD_COLUMNS))
-    height, width = images.shape[1:]
-    cell_height, cell_width = height + 13, width + 8  # room for two lines of text under each, and between columns
-    full_width = MISREAD_COLUMNS * cell_width - 8
-    inches = 8.0
-    figure = canvas.figure(inches, 0.85 + (inches - 2 * MARGIN) * rows * cell_height / full_width, title)
-    axes = figure.subplots()
-    if not len(order):
-        canvas.sentence(axes, f"Not one of {len(labels):,} images is misread.")
-        return canvas.save(figure, path)
-    sheet = np.zeros((rows * cell_height, full_width), dtype=np.uint8)
-    for place, position in enumerate(order):
-        top, left = place // MISREAD_COLUMNS * cell_height, place % MISREAD_COLUMNS * cell_width
-        image = wrong[position]
-        sheet[top : top + height, left : left + width] = np.maximum(images[image], 12)
-        below, right = top + height + 0.6, left + width - 0.5
-        caption, chance = f"{labels[image]}→{logits[image].argmax()}", f"{PERCENT * certainty[position]:.1f} %"
-        axes.text(left - 0.5, below, caption, ha="left", va="top", fontsize=9, fontweight="bold", color=INK)
-        axes.text(right, below + 0.5, chance, ha="right", va="top", fontsize=7, color=ORANGE)
-        axes.text(left - 0.5, below + 5.6, f"no. {indices[image]}", ha="left", va="top", fontsize=6.5, color=SOFT)
-    axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
-    shown = f"the {len(order)} surest of " if len(order) < wrong.size else ""
-    heading = f"{shown}{wrong.size:,} misread of {len(labels):,}: true → read, its probability"
-    canvas.style(axes, heading[0].upper() + heading[1:])
-    axes.set_axis_off()
-    axes.set_anchor("NW")
     return canvas.save(figure, path)
 
 

@@ -17,12 +17,13 @@ from lenet.errors import DamagedError
 from lenet.evaluation import measures
 from lenet.evaluation.choice import choose
 from lenet.evaluation.comparisons import VariantErrors, compare_errors
+from lenet.evaluation.doubtful import doubtful_indices
 from lenet.evaluation.matrix import comparison_matrix
 from lenet.evaluation.measures import spread
 from lenet.evaluation.quality import Network, measure_networks
 from lenet.evaluation.quality_pictures import draw_qualities
 from lenet.project import Project
-from lenet.runs import RunFolder
+from lenet.runs import SHORT, RunFolder
 
 Trained = dict[str, list[dict[str, Any]]]
 
@@ -103,7 +104,9 @@ def evaluate(
         variant: np.load(predictions / variant / f"seed-{min(errors[variant], key=errors[variant].__getitem__)}.npy")
         for variant in trained
     }
-    _draw(plots, variants, logits[choice.variant], labels, images, choice.variant)
+    own = next(row for row in variants[choice.variant]["runs"] if row["seed"] == choice.seed)
+    network = f"{choice.variant}, seed {choice.seed} (run {own['fingerprint'][:SHORT]})"
+    _draw(plots, variants, logits[choice.variant], labels, images, network)
     draw_qualities(plots, qualities, choice.variant)
     body = {
         "data": data,
@@ -151,9 +154,10 @@ def _draw(
     logits: NDArray[np.float32],
     labels: NDArray[np.uint8],
     images: NDArray[np.uint8],
-    chosen: str,
+    network: str,
 ) -> None:
     from lenet.evaluation import plots as draw
+    from lenet.evaluation.mistakes import misread_digits
 
     plots.mkdir(parents=True, exist_ok=True)
     rows = [
@@ -161,5 +165,6 @@ def _draw(
     ]
     compare_errors(rows, plots / "test_errors.png")
     classes = logits.shape[1]
-    draw.confusion_matrix(measures.confusion(logits, labels, classes), plots / "confusion_matrix.png", chosen)
-    draw.misread_digits(images, labels, logits, plots / "misread_digits.png", chosen, np.arange(len(labels)))
+    draw.confusion_matrix(measures.confusion(logits, labels, classes), plots / "confusion_matrix.png", network)
+    places = np.arange(len(labels))
+    misread_digits(images, labels, logits, plots / "misread_digits.png", network, places, doubtful_indices(labels))
