@@ -93,6 +93,21 @@ def test_contents_lead_to_the_sections(sections: list[Section]) -> None:
     assert not [tag for tag, _ in Reader(page("title", "lead", sections[:1])).elements if tag == "nav"]
 
 
+def test_figures_lead_to_their_runs(sections: list[Section]) -> None:
+    table = Table(["run", "error"], [["1a2b", "0.7"], ["3c4d", "0.8"]], lists_runs=True)
+    runs = Section("Runs", table=table)
+    figures = Section("Figures", ["0.75 %"], runs={"<relu>": ["1a2b", "3c4d"], "elsewhere": ["5e6f"], "all a|b": []})
+    text = page("title", "", [figures, runs])
+    assert "Runs: &lt;relu&gt; <a" in text
+    assert "; elsewhere 5e6f; all a|b.</p>" in text  # listed nowhere: named, but no link that leads nowhere
+    elements = Reader(text).elements
+    links = [attributes["href"] for tag, attributes in elements if tag == "a"]
+    assert links == ["#run-1a2b", "#run-3c4d"]
+    assert {"run-1a2b", "run-3c4d"} <= {attributes["id"] for _, attributes in elements if "id" in attributes}
+    assert r"Runs: &lt;relu&gt; 1a2b, 3c4d; elsewhere 5e6f; all a\|b." in markdown("title", "", [figures, runs])
+    assert 'id="run-' not in page("title", "", sections)
+
+
 def test_the_page_says_how_it_is_shown() -> None:
     text = page("title", "", [])
     assert text.startswith("<!DOCTYPE html>")

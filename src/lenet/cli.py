@@ -258,7 +258,8 @@ def _register(project: Project, arguments: Arguments) -> None:
 
 def _report(project: Project, arguments: Arguments) -> None:
     from lenet.pipeline import read_params
-    from lenet.report import write_readme_table, write_report
+    from lenet.readme_table import write_readme_table
+    from lenet.report import write_report
 
     if arguments.readme:
         write_readme_table(project)

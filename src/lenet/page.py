@@ -5,56 +5,16 @@ from __future__ import annotations
 import base64
 import html
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
+
+from lenet.page_style import POLICY, STYLE
 
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
 CONTENTS_FROM = 3
 """Sections from which on a page opens with a list of them."""
-
-# The policy keeps the promise of the page even if an escape were forgotten: no script, nothing fetched.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c1e21; --soft: #5c6470; --line: #d9dde3; --back: #ffffff; --band: #f5f6f8;
-  --link: #0b5cad; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e6ea; --soft: #9aa3af; --line: #363b44; --back: #16181c;
-  --band: #1f2228; --link: #7cb7f2; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 54rem; background: var(--back); color: var(--ink);
-  font: 1rem/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-  overflow-wrap: break-word; }
-h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .6rem; letter-spacing: -.01em; }
-h2 { font-size: 1.3rem; line-height: 1.3; margin: 2.8rem 0 .6rem; padding-top: 1.2rem;
-  border-top: 1px solid var(--line); }
-p { margin: 0 0 .9rem; max-width: 42rem; }
-.lead { font-size: 1.125rem; color: var(--soft); }
-a { color: var(--link); }
-nav ul { list-style: none; margin: 1.2rem 0 0; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem;
-  font-size: .9rem; }
-.scroll { overflow-x: auto; margin: 1rem 0 1.2rem; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--soft); padding-bottom: .4rem; }
-th, td { padding: .35rem .9rem .35rem .6rem; text-align: left; vertical-align: top;
-  border-bottom: 1px solid var(--line); overflow-wrap: normal; }
-th { white-space: nowrap; border-bottom-width: 2px; }
-tbody tr:nth-child(even) { background: var(--band); }
-.number { text-align: right; white-space: nowrap; }
-figure { margin: 1.2rem 0; }
-img { display: block; max-width: 100%; height: auto; background: #ffffff; border: 1px solid var(--line);
-  border-radius: 6px; }
-figcaption { margin-top: .4rem; font-size: .875rem; color: var(--soft); }
-@media print {
-  :root { --ink: #000000; --soft: #444444; --line: #bbbbbb; --back: #ffffff; --band: #f5f6f8; --link: #000000; }
-  body { max-width: none; padding: 0; font-size: 10pt; }
-  nav { display: none; }
-  h2 { break-after: avoid; }
-  figure, tr { break-inside: avoid; }
-  .scroll { overflow: visible; }
-}
-"""
 
 _NUMBER = re.compile(r"[+\-−±]?\d")
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
@@ -69,6 +29,7 @@ class Table:
         header: the columns' names.
         rows: each as long as `header`.
         caption: one line over the table, or nothing.
+        lists_runs: each row is a run, its first cell the start of the fingerprint: `Section.runs` leads there.
 
     Raises:
         ValueError: a row is shorter or longer than the header.
@@ -77,6 +38,7 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
+    lists_runs: bool = False
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -92,12 +54,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it, in this order: paragraphs, a table, pictures with their descriptions."""
+    """A heading and what stands under it, in this order: paragraphs, a table, pictures with their descriptions, runs.
+
+    `runs` says where the section's figures come from: for each label the starts of the fingerprints of its runs; a
+    label without any is text.
+    """
 
     heading: str
     paragraphs: Sequence[str] = ()
     table: Table | None = None
     pictures: Sequence[tuple[Path, str]] = ()
+    runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def _flat(text: str) -> str:
@@ -118,7 +85,8 @@ def _html_table(table: Table) -> str:
     lines.append(f"<thead><tr>{cells}</tr></thead>\n<tbody>")
     for row in table.rows:
         cells = "".join(f"<td{mark}>{_safe(cell)}</td>" for cell, mark in zip(row, marks, strict=True))
-        lines.append(f"<tr>{cells}</tr>")
+        mark = f' id="run-{_safe(row[0])}"' if table.lists_runs else ""
+        lines.append(f"<tr{mark}>{cells}</tr>")
     lines.append("</tbody></table></div>")
     return "\n".join(lines)
 
@@ -132,6 +100,20 @@ def _html_picture(path: Path, alt: str) -> str:
     return f'<figure><img alt="{_safe(alt)}" src="data:{media_type};base64,{content}">{caption}</figure>'
 
 
+def _listed(sections: Sequence[Section]) -> set[str]:
+    """Return the runs that a table of the page lists."""
+    tables = [section.table for section in sections if section.table is not None]
+    return {row[0] for table in tables if table.lists_runs for row in table.rows}
+
+
+def _html_runs(runs: Mapping[str, Sequence[str]], listed: set[str]) -> str:
+    parts = []
+    for label, starts in runs.items():
+        links = [f'<a href="#run-{_safe(one)}">{_safe(one)}</a>' if one in listed else _safe(one) for one in starts]
+        parts.append(f"{_safe(label)} {', '.join(links)}".strip())
+    return f'<p class="runs">Runs: {"; ".join(parts)}.</p>'
+
+
 def page(title: str, lead: str, sections: Sequence[Section]) -> str:
     """Return one whole HTML document; every text is taken as plain text, every picture is held inside.
 
@@ -139,6 +121,7 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
         FileNotFoundError: a picture is not there.
         ValueError: a picture is of a kind that MEDIA_TYPES does not name.
     """
+    listed = _listed(sections)
     body = [f"<header>\n<h1>{_safe(title)}</h1>"]
     if lead:
         body.append(f'<p class="lead">{_safe(lead)}</p>')
@@ -152,6 +135,8 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
         if section.table is not None:
             body.append(_html_table(section.table))
         body += [_html_picture(path, alt) for path, alt in section.pictures]
+        if section.runs:
+            body.append(_html_runs(section.runs, listed))
         body.append("</section>")
     head = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -200,4 +185,7 @@ def markdown(title: str, lead: str, sections: Sequence[Section], home: Path | No
         for path, alt in section.pictures:
             seen = path.name if home is None else path.relative_to(home).as_posix()
             parts.append(f"![{_plain(alt)}]({quote(seen)})")
+        if section.runs:
+            named = [f"{label} {', '.join(starts)}".strip() for label, starts in section.runs.items()]
+            parts.append(f"Runs: {_plain('; '.join(named))}.")
     return "\n\n".join(parts) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import mean
 from typing import Any
 
@@ -48,13 +49,16 @@ def quality_table(evaluation: dict[str, Any], quality: dict[str, Any]) -> Table:
     for name, found in quality["networks"].items():
         calibration = evaluation["variants"][name]["calibration_error"]
         spread = "" if calibration["deviation"] is None else f" ± {calibration['deviation']:.2f}"
-        distorted = [f"{mean(_error(one, kind, level) for one in found):.1f}" for kind, level in SHOWN_LEVELS.items()]
+        distorted = [
+            f"{mean(distorted_error(one, kind, level) for one in found):.1f}" for kind, level in SHOWN_LEVELS.items()
+        ]
         rows.append((name, f"{found[0]['parameters']:,}", f"{calibration['mean']:.2f}{spread}", *distorted))
     units = {curve["distortion"]: curve["unit"] for curve in next(iter(quality["networks"].values()))[0]["robustness"]}
     heads = [f"{kind} {level:g} {units[kind].split(' ')[0]} %" for kind, level in SHOWN_LEVELS.items()]
     return Table(("variant", "parameters", "calibration error", *heads), rows)
 
 
-def _error(network: dict[str, Any], kind: str, level: float) -> float:
+def distorted_error(network: Mapping[str, Any], kind: str, level: float) -> float:
+    """Return the error in percent of one network of results/quality.json under one distortion of this strength."""
     curve = next(one for one in network["robustness"] if one["distortion"] == kind)
     return float(curve["errors"][curve["levels"].index(level)])

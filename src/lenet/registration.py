@@ -7,30 +7,35 @@ from pathlib import Path
 from typing import Any
 
 from lenet.asking import Origin
+from lenet.card_facts import gather
 from lenet.changes import settle_left
 from lenet.config import Config, parse_config
-from lenet.durable import read_json, write_json
+from lenet.durable import read_json, write_json, write_text
 from lenet.errors import LenetError
 from lenet.gate import ensure_champion
 from lenet.history import Party, last_champion, read_history
 from lenet.laboratory import Laboratory
-from lenet.pipeline import BUILT_TRAIN, EVALUATION, REGISTRATION, Params, read_params
+from lenet.model_card import as_description, model_card
+from lenet.pipeline import BUILT_TRAIN, EVALUATION, MODEL_CARD, REGISTRATION, Params, read_params
 from lenet.project import Project
 from lenet.runs import FINISHED, RunFolder
 from lenet.shelf import Shelf
+from lenet.tracking.projection import MODEL_CARD as OWN_CARD
 from lenet.tracking.projection import Place, Projection
 from lenet.tracking.store import holds_version, store_errors, tracking_uri
 from lenet.tracking.versions import CHAMPION
 
 
 def register_choice(project: Project, params: Params, tell: Callable[[str], None]) -> None:
-    """Register the model that the evaluation names, as the challenger, and write results/registration.json.
+    """Register the model that the evaluation names, as the challenger, with its model card.
+
+    Writes results/model_card.md and results/registration.json.
 
     The run is asked for: where its folder was lost it is trained again, to the same weights, before it is registered.
     Where there is no champion the gate decides at once whether it becomes the first; a refusal is told, no error.
 
     Raises:
-        LenetError: MLflow cannot be reached.
+        LenetError: MLflow cannot be reached, or the evaluation is about another run than the one asked for.
     """
     evaluation = read_json(project.root / EVALUATION)
     choice = evaluation["choice"]
@@ -44,6 +49,9 @@ def register_choice(project: Project, params: Params, tell: Callable[[str], None
     champion = lost_champion(project, params.register.model, place.uri)
     if champion is not None:
         _register_lost(project, params.register.model, place.uri, champion, tell)
+    card = model_card(gather(project, params, outcome.folder))
+    write_text(project.root / MODEL_CARD, card)
+    write_text(outcome.folder.path / OWN_CARD, card)  # from where it goes with the run, and comes back with it
     version, body = _register(project, place, outcome.folder, params.register.model, evaluation, tell)
     write_json(project.root / REGISTRATION, body)
     answer = ensure_champion(project, params, version, place.uri, tell)
@@ -67,8 +75,7 @@ def _register_lost(project: Project, model: str, uri: str, champion: Party, tell
     if folder.state() != FINISHED or folder.status()["files"]["weights.safetensors"] != champion.weights_sha256:
         tell(f"{model}: its champion {folder.short} is lost, and its run's folder too; the gate begins anew")
         return
-    with store_errors(uri, "ask again"):
-        place = Projection(project, uri, folder.config().tracking.experiment).send(folder)
+    place = _send(project, uri, folder)
     _register(project, place, folder, model, None, tell)
 
 
@@ -115,7 +122,10 @@ def _register(
     def fill(packed: Path) -> None:
         pack_version(project, folder, packed)
 
-    version = register(project, place, folder, fill, model, _tags(folder, evaluation))
+    _send(project, place.uri, folder)
+    card = folder.path / OWN_CARD
+    description = as_description(card.read_text(encoding="utf-8")) if card.is_file() else None
+    version = register(project, place, folder, fill, model, _tags(folder, evaluation), description)
     with store_errors(place.uri, "ask again"):
         log_export(project, place, folder)
     weights_sha256 = folder.status()["files"]["weights.safetensors"]
@@ -123,6 +133,11 @@ def _register(
     tell(f"{version.model} version {version.number} ({', '.join(version.aliases)}): {made}")
     # The version's number is the store's own affair: this file says the same wherever the model is registered.
     return version.number, {"model": version.model, "run": folder.fingerprint, "weights_sha256": weights_sha256}
+
+
+def _send(project: Project, uri: str, folder: RunFolder) -> Place:
+    with store_errors(uri, "ask again"):
+        return Projection(project, uri, folder.config().tracking.experiment).send(folder)
 
 
 def _tags(folder: RunFolder, evaluation: dict[str, Any] | None) -> dict[str, str]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import yaml
 from shell import Shell
 
 from lenet.durable import read_json, write_json
+from lenet.evaluation.measures import spread
 from lenet.project import Project
 from lenet.shelf import Shelf
 
@@ -50,9 +52,17 @@ def train(shell: Shell, overrides: list[str], seeds: list[int]) -> None:
 def choose(shell: Shell, seed: int) -> None:
     """Leave what the evaluation stage would, had it chosen this seed; its own tests are elsewhere."""
     runs = read_json(shell.root / "build/train/lenet5/runs.json")["runs"]
-    rows = [{"seed": run["seed"], "error": run["measures"]["val/error"]} for run in runs]
+    errors = [run["measures"]["val/error"] for run in runs]
+    found = asdict(spread(errors))
+    rows = [
+        {"seed": run["seed"], "fingerprint": run["fingerprint"], "error": error, "misread": round(100 * error)}
+        | {"interval": [0.0, 100.0], "loss": run["measures"]["val/loss"]}
+        for run, error in zip(runs, errors, strict=True)
+    ]
+    variant = {"test_error": found, "test_loss": found, "validation_error": found, "interval": [0.0, 100.0]}
     digest = json.loads((shell.root / "data/prepared/mnist/card.json").read_text())["test_digest"]
-    body = {"choice": {"variant": "lenet5", "seed": seed}, "variants": {"lenet5": {"runs": rows}}}
+    body: dict[str, Any] = {"choice": {"variant": "lenet5", "seed": seed}, "images": 10000, "confidence": 0.95}
+    body["variants"] = {"lenet5": variant | {"runs": rows}}
     write_json(shell.root / "results/evaluation.json", body | {"data": "mnist", "test_digest": digest})
 
 

@@ -1,4 +1,4 @@
-"""The README's commands, links and table are true."""
+"""The README's commands and links are true; its table is looked at in tests/test_readme_table.py."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ import pytest
 from shell import FILTER, QUESTION, ROOT, Shell
 
 from lenet.composition import compose
-from lenet.durable import read_json
-from lenet.page import markdown_table
 from lenet.project import find_project
-from lenet.report import README_END, README_START, results_table
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = [line for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) for line in block.splitlines()]
@@ -54,11 +51,6 @@ def test_every_lenet_command_is_there(shell: Shell) -> None:
     listed = shell.run("lenet --help").stdout
     for command in set(re.findall(r"`lenet (\w+)", "".join(page.read_text(encoding="utf-8") for page in PAGES))):
         assert re.search(rf"^    {command}\b", listed, flags=re.MULTILINE), command
-
-
-def test_table_is_that_of_the_results() -> None:
-    written = README[README.index(README_START) + len(README_START) : README.index(README_END)].strip()
-    assert written == markdown_table(results_table(read_json(ROOT / "results/evaluation.json")))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -16,7 +16,7 @@ import pytest
 from made_studies import ODD, SEARCHES, Search, always
 from plotly.offline import get_plotlyjs
 
-from lenet.page import POLICY
+from lenet.page_style import POLICY
 from lenet.search.standing import ranked
 from lenet.search.webpage import SHOWN_TRIALS, write_search_page
 

@@ -37,7 +37,7 @@ def check_registry(project: Project) -> list[Finding]:
 
 
 def _shown(version: Version) -> str:
-    return f"{version.label}{f' ({version.description})' if version.description else ''}"
+    return version.title
 
 
 def _check_history(project: Project) -> list[Finding]:

@@ -104,8 +104,8 @@ def evaluate(
         variant: np.load(predictions / variant / f"seed-{min(errors[variant], key=errors[variant].__getitem__)}.npy")
         for variant in trained
     }
-    own = next(row for row in variants[choice.variant]["runs"] if row["seed"] == choice.seed)
-    network = f"{choice.variant}, seed {choice.seed} (run {own['fingerprint'][:SHORT]})"
+    best = next(row for row in variants[choice.variant]["runs"] if row["seed"] == choice.seed)
+    network = f"{choice.variant}, seed {choice.seed} (run {best['fingerprint'][:SHORT]})"
     _draw(plots, variants, logits[choice.variant], labels, images, network)
     draw_qualities(plots, qualities, choice.variant)
     body = {

@@ -48,6 +48,11 @@ class Refitted:
         """Validation error in percent, by seed."""
         return {config.seed: folder.headline()[MEASURE] for config, folder in self.runs}
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Each run's fingerprint, by seed."""
+        return _fingerprints(self.runs)
+
 
 def refit(project: Project, params: Params, tell: Callable[[str], None]) -> None:
     """Train the search's best recipes with every seed, choose by the mean, and compare with the baseline.
@@ -84,6 +89,10 @@ def refit(project: Project, params: Params, tell: Callable[[str], None]) -> None
     _tell(body, tell)
 
 
+def _fingerprints(runs: Sequence[tuple[Config, RunFolder]]) -> dict[str, str]:
+    return {str(config.seed): folder.fingerprint for config, folder in runs}
+
+
 def _wish(config: Config, trial: int) -> Wish:
     return Wish(config, Origin(f"{SEARCHED} trial={trial} seed={config.seed}", PIPELINE))
 
@@ -109,6 +118,7 @@ def _body(
                 "search_error": one.search_error,
                 "validation_error": asdict(spread(list(one.errors.values()))),
                 "by_seed": {str(seed): error for seed, error in one.errors.items()},
+                "runs": one.fingerprints,
             }
             for one in candidates
         ],
@@ -116,6 +126,7 @@ def _body(
             "variant": baseline_name,
             "validation_error": asdict(spread(theirs)),
             "by_seed": {str(seed): error for seed, error in baseline.errors.items()},
+            "runs": baseline.fingerprints,
         },
         "paired": asdict(paired_over_seeds(ours, theirs)),
         "winners_curse": {
@@ -123,6 +134,7 @@ def _body(
             "epochs": first["epochs"],
             "search_error": first["val_error"],
             "fresh_seeds": asdict(fresh_spread),
+            "runs": _fingerprints(fresh),
             "optimism": round(fresh_spread.mean - first["val_error"], DECIMALS),
         },
     }

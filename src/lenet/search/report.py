@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet.page import Table
+from lenet.runs import SHORT
 
 CAPTIONS = {
     "history.png": "Each trial's validation error, and the best so far",
@@ -49,6 +50,17 @@ def refit_table(refit: dict[str, Any]) -> Table:
         ("recipe", "the search's value %", "validation error %", "seeds"),
         [(name, searched, _with_spread(found), str(found["n"])) for name, searched, found in rows],
     )
+
+
+def refit_runs(summary: dict[str, Any], refit: dict[str, Any], trials: str) -> dict[str, list[str]]:
+    """Return the runs behind these figures, by recipe, as starts of fingerprints; the search's are in `trials`."""
+    recipes = {f"trial {one['trial']}": one["runs"] for one in refit["candidates"]}
+    recipes |= {refit["baseline"]["variant"]: refit["baseline"]["runs"]}
+    curse = refit["winners_curse"]
+    found = {name: [run[:SHORT] for run in by_seed.values()] for name, by_seed in recipes.items()}
+    found[f"fresh seeds of trial {curse['trial']}"] = [run[:SHORT] for run in curse["runs"].values()]
+    found["the search's best"] = [summary["best"]["run"][:SHORT]]
+    return found | {f"those of all trials stand in {trials}": []}
 
 
 def search_pictures(folder: Path) -> tuple[tuple[Path, str], ...]:

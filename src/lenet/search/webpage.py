@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet.durable import write_text
-from lenet.page import POLICY, Section, Table, page
+from lenet.page import Section, Table, page
+from lenet.page_style import POLICY
 from lenet.search.figures import draw_figures
 from lenet.search.labels import objective_name, objective_text, value_text
 from lenet.search.standing import Standing, ranked

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet.durable import canonical_json, read_json, sha256_bytes, write_json
+from lenet.durable import canonical_json, read_json, sha256_bytes, sha256_file, write_json
 from lenet.errors import DamagedError
 from lenet.locks import locked
 from lenet.project import Project
@@ -29,7 +29,10 @@ DIGEST_LENGTH = 36
 """Longest digest of a data set that MLflow keeps; the whole one is a tag."""
 
 MILLISECONDS = 1000
-ARTIFACTS = ("config.yaml", "weights.safetensors", "plots")
+MODEL_CARD = "model_card.md"
+"""In the folder of a run that was registered."""
+
+ARTIFACTS = ("config.yaml", "weights.safetensors", "plots", MODEL_CARD)
 ENDED = (FINISHED, FAILED, KILLED, PRUNED)
 SHOWN_AS = {PRUNED: KILLED}
 """MLflow's own name of a state that it does not know; the tag lenet.state has ours."""
@@ -50,7 +53,9 @@ def token(folder: RunFolder) -> str:
     """Return a digest of all that is projected of a folder, to see whether a store is up to date."""
     plots = sorted((folder.path / "plots").glob("*.png"))
     seen = [folder.identity(), folder.status(), folder.state(), folder.history(), evaluation(folder)]
-    return sha256_bytes(canonical_json([seen, [[path.name, path.stat().st_size] for path in plots]]).encode())
+    card = folder.path / MODEL_CARD
+    cards = [sha256_file(card)] if card.is_file() else []
+    return sha256_bytes(canonical_json([seen, [[path.name, path.stat().st_size] for path in plots], *cards]).encode())
 
 
 def evaluation(folder: RunFolder) -> dict[str, Any]:

@@ -52,7 +52,13 @@ class Registered:
 
 
 def register(
-    project: Project, place: Place, folder: RunFolder, fill: Callable[[Path], None], model: str, tags: dict[str, str]
+    project: Project,
+    place: Place,
+    folder: RunFolder,
+    fill: Callable[[Path], None],
+    model: str,
+    tags: dict[str, str],
+    description: str | None = None,
 ) -> Registered:
     """Make sure that the registry has a run's trained network, as the challenger where it is not the champion.
 
@@ -65,6 +71,8 @@ def register(
         fill: makes a folder and writes the network into it as an MLflow model; called for a new version only.
         model: name of the registered model.
         tags: what leads back to run, commit and data.
+        description: Markdown, which a version that is there already is given too where its own differs; None: a new
+            version's is its run's name, another's stays.
     """
     client = open_store(project, place.uri)
     sha256 = folder.status()["files"]["weights.safetensors"]
@@ -72,7 +80,9 @@ def register(
         _ensure_model(client, model)
         known = _find(read_versions(project, place.uri, model), sha256)
         all_tags = tags | {WEIGHTS_TAG: sha256}
-        number = known.number if known else _create(client, place, folder, fill, model, all_tags)
+        number = known.number if known else _create(client, place, folder, fill, model, all_tags, description)
+        if known is not None and description is not None and known.description != description:
+            client.update_model_version(model, number, description=description)
         named = client.get_registered_model(model).aliases
         if str(named.get(CHAMPION)) != number:
             client.set_registered_model_alias(model, CHALLENGER, number)
@@ -117,6 +127,7 @@ def _create(
     fill: Callable[[Path], None],
     model: str,
     tags: dict[str, str],
+    description: str | None,
 ) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         packed = Path(temporary) / MODEL_FOLDER
@@ -129,9 +140,8 @@ def _create(
             name = f"{MODEL_FOLDER}-{digest[:SHORT]}"
         client.log_artifacts(place.run_id, str(packed), name)
     source = f"{client.get_run(place.run_id).info.artifact_uri}/{name}"
-    made = client.create_model_version(
-        model, source, place.run_id, tags=tags | {MODEL_TAG: digest}, description=folder.identity()["name"]
-    )
+    about = folder.identity()["name"] if description is None else description
+    made = client.create_model_version(model, source, place.run_id, tags=tags | {MODEL_TAG: digest}, description=about)
     return str(made.version)
 
 

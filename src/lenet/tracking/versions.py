@@ -33,7 +33,7 @@ class Version:
         source: URI of its model folder.
         run_id: the MLflow run that trained it.
         created: when it was registered, in seconds since 1970.
-        description: the name of its run, such as `lenet5_relu seed=1`.
+        description: its model card, or the name of its run where it has none.
     """
 
     model: str
@@ -53,7 +53,15 @@ class Version:
     @property
     def title(self) -> str:
         """What people call it, and its run: `lenet5 version 3 (lenet5_relu seed=1)`."""
-        return f"{self.label} ({self.description})" if self.description else self.label
+        return f"{self.label} ({self.name})" if self.name else self.label
+
+    @property
+    def name(self) -> str:
+        """The name of its run, such as `lenet5_relu seed=1`; a model card is no name, the tags say it then."""
+        if len(self.description.splitlines()) == 1:
+            return self.description
+        variant, seed = self.tags.get("lenet.variant", ""), self.tags.get("lenet.seed", "")
+        return f"{variant} seed={seed}" if variant else ""
 
     @property
     def fingerprint(self) -> str:

@@ -1,0 +1,59 @@
+"""Which runs stand behind a figure of the report, by the starts of their fingerprints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lenet.evaluation.stage import Trained
+from lenet.page import Table
+from lenet.runs import SHORT
+
+
+def validation_errors(trained: Trained) -> dict[str, dict[int, float]]:
+    """Return each variant's validation errors in percent, by seed."""
+    return {
+        variant: {run["seed"]: run["measures"]["val/error"] for run in runs if "val/error" in run["measures"]}
+        for variant, runs in trained.items()
+    }
+
+
+def all_runs(evaluation: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the starts of the fingerprints of each variant's runs."""
+    variants = evaluation["variants"].items()
+    return {name: [run["fingerprint"][:SHORT] for run in found["runs"]] for name, found in variants}
+
+
+def chosen_run(evaluation: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the run of the chosen network, labelled with its variant and seed."""
+    choice = evaluation["choice"]
+    runs = evaluation["variants"][choice["variant"]]["runs"]
+    own = next(run for run in runs if run["seed"] == choice["seed"])
+    return {f"{choice['variant']} seed {choice['seed']}": [own["fingerprint"][:SHORT]]}
+
+
+def judged_runs(evaluation: Mapping[str, Any], trained: Trained) -> dict[str, list[str]]:
+    """Return for each variant the run with the lowest validation error, which stands for it before the test images."""
+    best = {
+        variant: min(by_seed, key=by_seed.__getitem__)
+        for variant, by_seed in validation_errors(trained).items()
+        if by_seed
+    }
+    return {
+        f"{variant} seed {seed}": [run["fingerprint"][:SHORT] for run in trained[variant] if run["seed"] == seed]
+        for variant, seed in best.items()
+        if variant in evaluation["variants"]
+    }
+
+
+def runs_table(evaluation: Mapping[str, Any], trained: Trained) -> Table:
+    """Return all runs that were evaluated, with their errors."""
+    rows = []
+    for variant, found in evaluation["variants"].items():
+        own = {run["seed"]: run for run in trained[variant]}
+        for run in found["runs"]:
+            validation, epochs = own[run["seed"]]["measures"]["val/error"], own[run["seed"]]["epochs"]
+            row = (run["fingerprint"][:SHORT], variant, run["seed"], epochs, f"{validation:.2f}", f"{run['error']:.2f}")
+            rows.append(tuple(str(cell) for cell in row))
+    header = ("run", "variant", "seed", "epochs", "validation error %", "test error %")
+    return Table(header, rows, lists_runs=True)

@@ -1,0 +1,50 @@
+"""The README's table is that of results/evaluation.json, and `lenet report --readme` makes it so."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lenet.durable import read_json, write_json
+from lenet.errors import LenetError
+from lenet.project import Project
+from lenet.readme_table import END, START, results_table, with_table, write_readme_table
+
+ROOT = Path(__file__).parents[1]
+EVALUATION = read_json(ROOT / "results/evaluation.json")
+
+
+def test_the_readmes_table_is_that_of_the_results() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme == with_table(readme, EVALUATION), "README.md is behind the results: run `lenet report --readme`"
+
+
+def test_a_changed_figure_is_noticed_and_written(project: Project) -> None:
+    shutil.copyfile(ROOT / "README.md", project.root / "README.md")
+    tree = copy.deepcopy(EVALUATION)
+    name = tree["choice"]["variant"]
+    tree["variants"][name]["interval"] = [12.34, 56.78]
+    write_json(project.root / "results/evaluation.json", tree)
+    before = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert with_table(before, tree) != before
+    write_readme_table(project)
+    after = (project.root / "README.md").read_text(encoding="utf-8")
+    assert after == with_table(before, tree)
+    assert "12.34–56.78" in after
+    assert after.split(START)[0] == before.split(START)[0]
+    assert after.split(END)[1] == before.split(END)[1]
+
+
+def test_the_choice_leads_the_table() -> None:
+    rows = results_table(EVALUATION).rows
+    assert rows[0][0] == EVALUATION["choice"]["variant"]
+    assert sorted(row[0] for row in rows) == sorted(EVALUATION["variants"])
+
+
+@pytest.mark.parametrize("readme", ["", START, END, f"{END}\n{START}"])
+def test_a_readme_without_markers_is_refused(readme: str) -> None:
+    with pytest.raises(LenetError, match=r"README\.md: has no line <!-- results"):
+        with_table(readme, EVALUATION)
