@@ -61,7 +61,7 @@ def answer(evaluation: Mapping[str, Any], quality: Mapping[str, Any], errors: Er
 
     Args:
         evaluation: results/evaluation.json.
-        quality: results/quality.json, for its `pairs`.
+        quality: results/quality.json, for its `pairs`; nothing is said of two that it did not compare.
         errors: validation errors by seed; variants may have different seeds, the shared ones are paired.
     """
     best, *others = ranking(evaluation)
@@ -80,7 +80,7 @@ def answer(evaluation: Mapping[str, Any], quality: Mapping[str, Any], errors: Er
     networks = _told_images(quality["pairs"], best, second, evaluation)
     return Answer(
         f"{chosen} {gap}. {_verdict(compared, second)}",
-        (recipes, networks, *_lower_on_test(evaluation, best)),
+        (recipes, *networks, *_lower_on_test(evaluation, best)),
     )
 
 
@@ -128,20 +128,25 @@ def _told_seeds(found: SeedComparison | str, best: str, second: str, contestants
     return told
 
 
-def _told_images(pairs: Sequence[Mapping[str, Any]], best: str, second: str, evaluation: Mapping[str, Any]) -> str:
-    pair = next(one for one in pairs if {one["a"], one["b"]} == {best, second})
+def _told_images(
+    pairs: Sequence[Mapping[str, Any]], best: str, second: str, evaluation: Mapping[str, Any]
+) -> tuple[str, ...]:
+    pair = next((one for one in pairs if {one["a"], one["b"]} == {best, second}), None)
+    if pair is None:
+        return ()
     sign = 1 if pair["a"] == best else -1
     only_best, only_second = (pair["only_a"], pair["only_b"])[::sign]
     low, high = sorted(sign * limit for limit in pair["interval"])
     verdict = "chance explains that" if pair["holm_p"] >= SIGNIFICANT else "chance would seldom do that"
     adjusted = f", {pair['holm_p']:.2g} after Holm for {len(pairs)} comparisons" if len(pairs) > 1 else ""
-    return (
+    told = (
         f"Networks, on the test images: of the network of each with the lowest validation error, {best}'s alone"
         f" misreads {only_best} of {evaluation['images']:,} images and {second}'s alone {only_second}, a difference of"
         f" {sign * pair['difference']:+.2f} points ({PERCENT * evaluation['confidence']:g} % interval {low:+.2f} to"
         f" {high:+.2f}; McNemar's exact test, p = {pair['p']:.2g}{adjusted}): {verdict}. This speaks of two networks,"
         " not of two recipes, and has chosen nothing."
     )
+    return (told,)
 
 
 def _lower_on_test(evaluation: Mapping[str, Any], best: str) -> tuple[str, ...]:

@@ -1,0 +1,115 @@
+"""The tiny project after training, search and evaluation: two contestants with two seeds, small in every respect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import yaml
+
+from lenet.asking import Origin, ask
+from lenet.config import Config
+from lenet.data.prepared import training_digest
+from lenet.durable import write_json
+from lenet.evaluation.comparisons import compare_curves
+from lenet.evaluation.measures import spread
+from lenet.evaluation.over_seeds import paired_over_seeds
+from lenet.evaluation.stage import evaluate, read_trained
+from lenet.pipeline import (
+    BUILT_PREDICTIONS,
+    BUILT_TRAIN,
+    EVALUATION,
+    PLOTS,
+    QUALITY,
+    REFIT,
+    SEARCH,
+    SEARCHED,
+    Params,
+    read_params,
+)
+from lenet.project import Project
+from lenet.runs import RunFolder
+from lenet.stages import write_variant
+
+BASE = "lenet5"
+GATE = {"margin_points": 25, "confidence": 0.95, "floor_error_percent": 99, "alpha": 0.05, "reference": None}
+SEEDS = (1, 2)
+
+Runs = list[tuple[Config, RunFolder]]
+
+
+def evaluated(project: Project, make_config: Callable[..., Config]) -> dict[str, Runs]:
+    """Train, evaluate, and leave what the stages before export leave; returns each contestant's runs."""
+    set_params(project)
+    trained = {
+        BASE: _train(project, make_config, name=BASE, trainer__epochs=2),
+        SEARCHED: _train(project, make_config, name=SEARCHED, trainer__epochs=1),
+    }
+    for variant, runs in trained.items():
+        write_variant(project, variant, runs)
+    body, quality = evaluate(
+        project,
+        "tiny",
+        read_trained(project.root / BUILT_TRAIN, (BASE, SEARCHED)),
+        project.root / BUILT_TRAIN,
+        project.root / BUILT_PREDICTIONS,
+        project.root / PLOTS,
+        0.95,
+    )
+    histories = {variant: [folder.history() for _, folder in runs] for variant, runs in trained.items()}
+    compare_curves(histories, project.root / PLOTS / "validation_curves.png", "")
+    write_json(project.root / EVALUATION, body)
+    write_json(project.root / QUALITY, quality)
+    _write_search(project, trained)
+    return trained
+
+
+def set_params(project: Project, **gate: Any) -> Params:
+    """Make the project's params those of the tiny set; `gate` changes thresholds."""
+    path = project.root / "params.yaml"
+    tree = yaml.safe_load(path.read_text()) | {"data": "tiny", "variants": [BASE], "seeds": list(SEEDS)}
+    tree["refit"] = {"candidates": 1, "seeds": list(SEEDS), "baseline": BASE}
+    tree["gate"] = GATE | gate
+    path.write_text(yaml.safe_dump(tree))
+    return read_params(project)
+
+
+def choose(project: Project, variant: str, seed: int) -> None:
+    """Have the evaluation choose another network."""
+    from lenet.durable import read_json
+
+    body = read_json(project.root / EVALUATION)
+    body["choice"] |= {"variant": variant, "seed": seed}
+    write_json(project.root / EVALUATION, {name: value for name, value in body.items() if name != "sha256"})
+
+
+def _train(project: Project, make_config: Callable[..., Config], **knobs: Any) -> Runs:
+    digest = training_digest(project.prepared("tiny"))
+    configs: Sequence[Config] = [make_config(seed=seed, **knobs) for seed in SEEDS]
+    return [
+        (config, ask(project, config, digest, Origin("tiny"), lambda _: None, lambda _: None).folder)
+        for config in configs
+    ]
+
+
+def _write_search(project: Project, trained: dict[str, Runs]) -> None:
+    """Leave what a search of two trials and its refit would."""
+    errors = {name: [folder.headline()["val/error"] for _, folder in runs] for name, runs in trained.items()}
+    runs = {name: {str(config.seed): folder.fingerprint for config, folder in found} for name, found in trained.items()}
+    best = {"trial": 1, "run": runs[SEARCHED]["1"], "val_error": errors[SEARCHED][0]}
+    summary = {"sampler": "tpe", "pruner": "asha", "epochs": 3, "epochs_unpruned": 4, "best": best}
+    write_json(project.root / SEARCH / "summary.json", summary | {"trials": {"all": 2, "pruned": 1, "complete": 1}})
+    candidate = {"trial": 1, "search_error": errors[SEARCHED][0], "validation_error": asdict(spread(errors[SEARCHED]))}
+    curse = {"trial": 1, "epochs": 1, "search_error": errors[SEARCHED][0], "optimism": 0.0}
+    body = {
+        "epochs": 1,
+        "chosen": 1,
+        "candidates": [candidate | {"runs": runs[SEARCHED]}],
+        "baseline": {"variant": BASE, "validation_error": asdict(spread(errors[BASE])), "runs": runs[BASE]},
+        "paired": asdict(
+            paired_over_seeds(errors[SEARCHED], [error + 1e-3 * i for i, error in enumerate(errors[BASE])])
+        ),
+        "winners_curse": curse | {"fresh_seeds": asdict(spread(errors[SEARCHED][1:])), "runs": {}},
+    }
+    write_json(project.root / REFIT, body)

@@ -1,0 +1,124 @@
+"""A registered version has a model card: its own, once, whatever is registered or chosen later."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from evaluated import BASE, SEEDS, choose, evaluated, set_params
+from lenet.config import Config
+from lenet.durable import read_json
+from lenet.errors import LenetError
+from lenet.export import export_champion
+from lenet.model_card import as_description
+from lenet.page import markdown_table
+from lenet.pipeline import EVALUATION, MODEL_CARD, QUALITY, REPORT_HTML, REPORT_MARKDOWN
+from lenet.project import Project
+from lenet.readme_table import results_table
+from lenet.registration import register_choice
+from lenet.report import write_report
+from lenet.tracking.store import open_store, tracking_uri
+from lenet.tracking.versions import CHAMPION, Version, read_versions
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def versions(project: Project) -> list[Version]:
+    return read_versions(project, tracking_uri(project), "lenet5")
+
+
+def artifact(project: Project, version: Version) -> str:
+    client = open_store(project, tracking_uri(project))
+    return Path(client.download_artifacts(version.run_id, "model_card.md")).read_text(encoding="utf-8")
+
+
+def test_each_version_has_the_card_of_its_own_run(
+    project: Project, make_config: Callable[..., Config], said: list[str]
+) -> None:
+    runs = {config.seed: folder for config, folder in evaluated(project, make_config)[BASE]}
+    params = set_params(project)
+    cards = {}
+    for number, seed in enumerate(SEEDS, 1):
+        choose(project, BASE, seed)
+        register_choice(project, params, said.append)
+        cards[number] = (project.root / MODEL_CARD).read_text(encoding="utf-8")
+        assert cards[number].startswith(f"# Model card: lenet5 seed {seed}\n")
+        assert runs[seed].fingerprint in cards[number]
+        newest = versions(project)[-1]
+        assert (newest.number, newest.name) == (str(number), f"lenet5 seed={seed}")
+        assert newest.description == as_description(cards[number])
+        assert artifact(project, newest) == cards[number]
+    first, second = versions(project)
+    assert first.aliases == (CHAMPION,)
+    assert first.description == as_description(cards[1])  # the champion keeps its own
+
+    # Asked again with the same, nothing changes; with other thresholds, the card does and no version is made.
+    client = open_store(project, tracking_uri(project))
+    before = client.get_model_version("lenet5", "2").last_updated_timestamp
+    register_choice(project, params, said.append)
+    assert client.get_model_version("lenet5", "2").last_updated_timestamp == before
+    register_choice(project, set_params(project, floor_error_percent=98), said.append)
+    changed = (project.root / MODEL_CARD).read_text(encoding="utf-8")
+    assert "stays below 98 %" in changed
+    assert [one.description for one in versions(project)] == [first.description, as_description(changed)]
+    assert artifact(project, second) == changed
+
+    # A registry that is lost gets the champion back from its run's folder, with its card.
+    client.delete_registered_model("lenet5")
+    register_choice(project, set_params(project), said.append)
+    again = {version.weights_sha256: version for version in versions(project)}
+    assert CHAMPION in again[first.weights_sha256].aliases
+    assert again[first.weights_sha256].description == as_description(cards[1])
+    assert again[second.weights_sha256].description == as_description(cards[2])
+    assert artifact(project, again[first.weights_sha256]) == cards[1]
+
+
+def test_an_evaluation_of_another_run_gives_no_card(
+    project: Project, make_config: Callable[..., Config], said: list[str]
+) -> None:
+    from lenet.card_facts import gather
+
+    folders = [folder for _, folder in evaluated(project, make_config)[BASE]]
+    choose(project, BASE, 1)
+    assert gather(project, set_params(project), folders[0]).own["seed"] == 1
+    with pytest.raises(LenetError, match=r"results/evaluation\.json: is not about run [0-9a-f]{12}; `dvc repro"):
+        gather(project, set_params(project), folders[1])
+    # Where nothing beyond the error was measured, the card says less and nothing else.
+    (project.root / QUALITY).unlink()
+    facts = gather(project, set_params(project), folders[0])
+    assert (facts.quality, facts.recipe) == (None, ())
+
+
+def test_the_report_answers_first_and_every_figure_leads_to_its_runs(
+    project: Project, make_config: Callable[..., Config], said: list[str]
+) -> None:
+    trained = evaluated(project, make_config)
+    params = set_params(project)
+    export_champion(project, params, said.append)
+    register_choice(project, params, said.append)
+    write_report(project, params)
+    evaluation = read_json(project.root / EVALUATION)
+    text = (project.root / REPORT_MARKDOWN).read_text(encoding="utf-8")
+    head, *sections = text.split("\n## ")
+    assert head.splitlines()[2].startswith(f"{evaluation['choice']['variant']} was chosen: ")
+    assert sections[0].startswith("Is it chance?")
+    assert markdown_table(results_table(evaluation)) in text
+    shorts = {folder.short for runs in trained.values() for _, folder in runs}
+    for section in sections[:-1]:
+        named = re.findall(r"\b[0-9a-f]{12}\b", section.rpartition("\nRuns: ")[2])
+        assert named, section
+        assert set(named) <= shorts
+    assert "As it is served" in "".join(sections)
+    page = (project.root / REPORT_HTML).read_text(encoding="utf-8")
+    links, targets = re.findall(r'href="#(run-[^"]+)"', page), re.findall(r'id="(run-[^"]+)"', page)
+    assert set(links) == set(targets) == {f"run-{short}" for short in shorts}
+    assert not re.search(r"(src|href)=[\"']?https?:", page)
