@@ -120,7 +120,7 @@ def _told_seeds(found: SeedComparison | str, best: str, second: str, contestants
         f" {found.low:+.2f} to {found.high:+.2f}, paired t-test p = {found.p:.2g})."
     )
     if found.p >= SIGNIFICANT:
-        told += f" So many seeds, spread as they are, show differences of some {half:.2f} points and more."
+        told += f" {found.n} seeds with this spread could have shown some {half:.2f} points or more, and no less."
     if contestants > 2:
         told += f" The best of {contestants} was picked by the same figures, so p is too small rather than too large."
     if found.n < CLAIM_SEEDS:

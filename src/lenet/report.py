@@ -48,7 +48,7 @@ def write_report(project: Project, params: Params) -> None:
     trained = read_trained(root / BUILT_TRAIN, params.contestants)
     found = answer(evaluation, quality, validation_errors(trained))
     sections = [
-        Section("Is it chance?", paragraphs=found.grounds, runs=judged_runs(evaluation, trained)),
+        Section("Is it chance?", paragraphs=found.grounds, runs=all_runs(evaluation)),
         *_measured(project, evaluation, quality, trained),
         *_exported(project),
         _search(project),
