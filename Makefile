@@ -7,7 +7,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test check ui readme bench screenshots clean
+.PHONY: help install repro retrain test check ui readme bench screenshots clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1|/' | column -t -s '|'
@@ -27,6 +27,11 @@ repro: $(STAMP) ## run the whole pipeline, as far as it is out of date
 	@echo
 	@echo "report:   results/report.html, results/report.md"
 	@echo "compare:  lenet ui   (after: source $(VENV)/bin/activate)"
+
+retrain: $(STAMP) ## run the pipeline and have the gate judge it; PROMOTE=1 acts on what it says
+	@dvc repro
+	@lenet sync
+	@lenet gate $${PROMOTE:+--promote} $${AGAINST:+--against "$$AGAINST"}
 
 test: $(STAMP) ## run the tests, the fast ones first
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

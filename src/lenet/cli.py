@@ -69,6 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
     promoting = add("promote", _promote, "make a version the champion, where the gate lets it through")
     promoting.add_argument("version", nargs="?", help="3, or @previous; default: the challenger")
     promoting.add_argument("--reason", help="why the champion should go even for one that is no better: new data, …")
+    gate = add("gate", _gate, "judge what the pipeline chose against the champion; 1 where it is worse")
+    gate.add_argument("--promote", action="store_true", help="register it, and make it champion where it is better")
+    gate.add_argument("--against", metavar="URI", help="the MLflow store that has the champion, read only")
     back = add("rollback", _rollback, "make the previous champion the champion again")
     back.add_argument("--reason", help="for the history")
     registry = add("registry", _registry, "show the registered versions, and who changed the champion, when and why")
@@ -161,6 +164,13 @@ def _promote(project: Project, arguments: Arguments) -> None:
     from lenet.pipeline import read_params
 
     _answer(promote(project, read_params(project), arguments.version, arguments.reason, _tell))
+
+
+def _gate(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline import read_params
+    from lenet.ruling import rule
+
+    _answer(rule(project, read_params(project), arguments.against, arguments.promote, _tell).answer())
 
 
 def _rollback(project: Project, arguments: Arguments) -> None:

@@ -25,10 +25,12 @@ class Answer:
     Attributes:
         done: the registry is as was asked for.
         lines: what happened and why.
+        judgement: what the gate found, where it was asked.
     """
 
     done: bool
     lines: tuple[str, ...]
+    judgement: Judgement | None = None
 
 
 def promote(project: Project, params: Params, name: str | None, reason: str | None, tell: Tell) -> Answer:
@@ -128,8 +130,8 @@ def _judge_and_change(
     )
     lines = (found.title, *(f"  {line}" for line in found.verdict.lines()[1:]))
     if found.verdict.promote:
-        return Answer(True, (*lines, _crown_candidate(shelf, entry, candidate, champion)))
-    return Answer(False, (*lines, _refuse(shelf, entry, candidate, champion, found)))
+        return Answer(True, (*lines, _crown_candidate(shelf, entry, candidate, champion)), found)
+    return Answer(False, (*lines, _refuse(shelf, entry, candidate, champion, found)), found)
 
 
 def _crown_candidate(shelf: Shelf, entry: Entry, candidate: Version, champion: Version | None) -> str:

@@ -44,21 +44,37 @@ def judge(
     reason: str | None,
     tell: Callable[[str], None],
 ) -> Judgement:
-    """Read the test images anew with each network, and decide.
-
-    Args:
-        shelf: the registered model.
-        params: the data set and the gate's thresholds.
-        candidate: the version that wants to be champion; every byte of it is checked before it is loaded.
-        champion: the one that is, or None.
-        reason: why the champion should go even for one that is no better, or None.
-        tell: takes a line for the user.
+    """Judge a version, every byte of which is checked before it is loaded; the rest as `judge_network`.
 
     Raises:
         LenetError: a version is not what was registered, or reads another data set.
     """
     source = shelf.check(candidate)
     challenger = TrainedNetwork(candidate.title, source.config, source.weights, candidate.weights_sha256)
+    return judge_network(shelf, params, challenger, champion, reason, tell)
+
+
+def judge_network(
+    shelf: Shelf,
+    params: Params,
+    challenger: TrainedNetwork,
+    champion: Version | None,
+    reason: str | None,
+    tell: Callable[[str], None],
+) -> Judgement:
+    """Read the test images anew with each network, and decide; nothing is written.
+
+    Args:
+        shelf: the registered model.
+        params: the data set and the gate's thresholds.
+        challenger: the network that wants to be champion, registered or not.
+        champion: the version that is, or None.
+        reason: why the champion should go even for one that is no better, or None.
+        tell: takes a line for the user.
+
+    Raises:
+        LenetError: a network is not what is on record, or reads another data set.
+    """
     other = shelf.network(champion, tell) if champion else None
     named = params.gate.reference
     reference = find_network(shelf, named, tell) if named else None

@@ -19,7 +19,7 @@ from lenet.errors import LenetError
 from lenet.evaluation.measures import PERCENT, exact_interval
 from lenet.evaluation.paired import PairedCounts, count_pairs, holm, mcnemar, mcnemar_worse
 from lenet.evaluation.tango import noninferiority
-from lenet.verdict import Check, Outcome, Thresholds, Verdict
+from lenet.verdict import QUALITY, Check, Outcome, Thresholds, Verdict
 
 Predictions = NDArray[np.floating] | NDArray[np.integer]
 """Logits, float [n, classes], or the classes that were read, integer [n]."""
@@ -133,9 +133,9 @@ def _quality(counts: PairedCounts, reason: str | None, thresholds: Thresholds) -
     p = mcnemar(counts.only_a, counts.only_b)
     line = f"challenger alone misreads {counts.only_a:,}, champion alone {counts.only_b:,} (McNemar {_p(p)})"
     if reason is not None:
-        return Check("quality", True, f"{line}; not asked for, with a stated reason: {' '.join(reason.split())}")
+        return Check(QUALITY, True, f"{line}; not asked for, with a stated reason: {' '.join(reason.split())}")
     asked = f"p < {thresholds.alpha:g} in the challenger's favour is asked for"
-    return Check("quality", counts.only_a < counts.only_b and p < thresholds.alpha, f"{line}; {asked}")
+    return Check(QUALITY, counts.only_a < counts.only_b and p < thresholds.alpha, f"{line}; {asked}")
 
 
 def _sure(thresholds: Thresholds) -> str:

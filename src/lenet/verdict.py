@@ -9,6 +9,9 @@ from lenet.schema import Range
 
 Outcome = Literal["promote", "refuse", "nothing to decide"]
 
+QUALITY = "quality"
+"""The check that asks for more than being no worse."""
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -63,6 +66,11 @@ class Verdict:
     def promote(self) -> bool:
         """Whether the challenger becomes champion."""
         return self.outcome == "promote"
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the challenger failed a check that it is good enough; not to be shown better is no such failure."""
+        return self.outcome == "refuse" and any(one.name != QUALITY for one in self.reasons if not one.passed)
 
     @property
     def wear(self) -> str:

@@ -1,0 +1,163 @@
+"""`lenet gate`: may what the pipeline chose be champion? The answer that a change is merged by, with its reasons.
+
+Worse is refused, and the command fails. No better is not: the champion stays, and nobody did anything wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lenet.config import parse_config
+from lenet.crowning import ROLLED_BACK
+from lenet.durable import read_json
+from lenet.errors import ConfigError, LenetError
+from lenet.evaluation.rescoring import TrainedNetwork
+from lenet.gate import Answer, promote
+from lenet.judging import Judgement, judge_network
+from lenet.pipeline import BUILT_TRAIN, EVALUATION, REGISTRATION, Params
+from lenet.project import Project
+from lenet.registration import register_choice
+from lenet.ruling_page import write_ruling
+from lenet.shelf import Shelf
+from lenet.tracking.store import database_path
+from lenet.tracking.versions import CHAMPION, Version
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What is to become of the network that the pipeline chose.
+
+    Attributes:
+        good: it is no worse than what was asked for; nothing to be red about.
+        headline: the answer in a line.
+        registry: which one was asked, without its address, which may be a secret.
+        judgement: what the test images said, where they were asked.
+    """
+
+    good: bool
+    headline: str
+    registry: str
+    judgement: Judgement | None = None
+
+    def answer(self) -> Answer:
+        """Return the ruling as the command line prints it, the headline last."""
+        found = self.judgement
+        reasons = (found.title, *(f"  {line}" for line in found.verdict.lines()[1:])) if found else ()
+        return Answer(self.good, (*reasons, f"registry: {self.registry}", self.headline), found)
+
+
+def rule(project: Project, params: Params, uri: str | None, act: bool, tell: Tell) -> Ruling:
+    """Judge what the evaluation chose against the champion, and write results/retrain.md.
+
+    Args:
+        project: where things are.
+        params: the model's name, the data set, the gate's thresholds.
+        uri: the MLflow store whose champion is judged against, read only; None: the project's.
+        act: register what was chosen and make it champion where the gate lets it through; otherwise nothing is changed.
+        tell: takes a line for the user.
+
+    Raises:
+        ConfigError: another store than the project's is to be changed.
+        LenetError: the pipeline has chosen nothing yet, a network is not what was registered, or the store cannot be
+            reached.
+    """
+    if act and uri is not None:
+        raise ConfigError("--promote changes the project's own registry: leave --against out")
+    chosen = chosen_network(project)
+    with Shelf(project, params.register.model, uri) as shelf:
+        ruling = _settled(shelf, params, chosen, tell) or (
+            _acted(shelf, params, chosen, tell) if act else _judged(shelf, params, chosen, tell)
+        )
+    write_ruling(project, ruling.headline, ruling.registry, ruling.judgement)
+    return ruling
+
+
+def chosen_network(project: Project) -> TrainedNetwork:
+    """Return the network that the evaluation chose, as DVC keeps it: its run's folder may be another machine's.
+
+    Raises:
+        LenetError: nothing is chosen yet, or the training's outs are not there.
+    """
+    try:
+        choice = read_json(project.root / EVALUATION)["choice"]
+        folder = project.root / BUILT_TRAIN / choice["variant"]
+        runs = read_json(folder / "runs.json")["runs"]
+    except FileNotFoundError as error:
+        raise LenetError(f"{error.filename}: is missing; `dvc repro` makes it, `dvc pull` brings it") from error
+    run = next((run for run in runs if run["seed"] == choice["seed"]), None)
+    if run is None:
+        raise LenetError(f"{folder / 'runs.json'}: has no run with seed {choice['seed']}; `dvc repro` chooses anew")
+    weights = folder / f"seed-{run['seed']}" / "weights.safetensors"
+    label = f"{choice['variant']} seed={choice['seed']}"
+    return TrainedNetwork(label, parse_config(run["config"]), weights, run["weights_sha256"])
+
+
+def _settled(shelf: Shelf, params: Params, chosen: TrainedNetwork, tell: Tell) -> Ruling | None:
+    """Rule where there is nothing to decide: the chosen network is the champion, or was rolled back; or None."""
+    champion = shelf.holder(CHAMPION)
+    if champion is not None and champion.weights_sha256 == chosen.sha256:
+        shelf.check(champion)
+        # It has nobody to beat; that it still is what the floor and the reference ask for is looked at all the same.
+        found = judge_network(shelf, params, chosen, None, None, tell)
+        if found.verdict.is_worse:
+            return Ruling(False, f"refused ({_failed(found)}): {champion.title} is the champion", _name(shelf), found)
+        return Ruling(True, f"nothing to do: {champion.title} is the champion", _name(shelf), found)
+    known = _known(shelf, chosen)
+    if known is None or ROLLED_BACK[0] not in known.tags:
+        return None
+    when, by = (known.tags.get(name, "?") for name in ROLLED_BACK)
+    again = f"`lenet promote {known.number} --reason …` would bring it back"
+    return Ruling(True, f"nothing to do: {known.title} was rolled back by {by} at {when}; {again}", _name(shelf))
+
+
+def _judged(shelf: Shelf, params: Params, chosen: TrainedNetwork, tell: Tell) -> Ruling:
+    champion = shelf.holder(CHAMPION)
+    found = judge_network(shelf, params, chosen, champion, None, tell)
+    if found.verdict.promote:
+        headline = f"passed: {chosen.label} would become the {'champion' if champion else 'first champion'}"
+        return Ruling(True, headline, _name(shelf), found)
+    return _refused(found, champion, _name(shelf))
+
+
+def _acted(shelf: Shelf, params: Params, chosen: TrainedNetwork, tell: Tell) -> Ruling:
+    version = _known(shelf, chosen)
+    if version is None:
+        version = _registered(shelf, params, tell)
+    champion = shelf.holder(CHAMPION)
+    answer = promote(shelf.project, params, version.number, None, tell)
+    if answer.done or answer.judgement is None:
+        return Ruling(answer.done, answer.lines[-1], _name(shelf), answer.judgement)
+    return _refused(answer.judgement, champion, _name(shelf))
+
+
+def _registered(shelf: Shelf, params: Params, tell: Tell) -> Version:
+    """Register the choice, where DVC brought it from elsewhere and no register stage ran here; return its version."""
+    register_choice(shelf.project, params, tell)
+    shelf.look()
+    sha256 = read_json(shelf.project.root / REGISTRATION)["weights_sha256"]
+    return [one for one in shelf.versions if one.weights_sha256 == sha256][-1]
+
+
+def _refused(found: Judgement, champion: Version | None, registry: str) -> Ruling:
+    stays = f"{champion.title} stays the champion" if champion else "there is no champion yet"
+    if found.verdict.is_worse:
+        return Ruling(False, f"refused ({_failed(found)}): {stays}", registry, found)
+    alike = found.verdict.outcome == "nothing to decide"
+    return Ruling(True, f"{'cannot be told apart' if alike else 'no better'}: {stays}", registry, found)
+
+
+def _failed(found: Judgement) -> str:
+    return ", ".join(check.name for check in found.verdict.reasons if not check.passed)
+
+
+def _known(shelf: Shelf, chosen: TrainedNetwork) -> Version | None:
+    """Return the newest version with the chosen weights."""
+    return next((one for one in reversed(shelf.versions) if one.weights_sha256 == chosen.sha256), None)
+
+
+def _name(shelf: Shelf) -> str:
+    path = database_path(shelf.uri)
+    return f"{path.name} of this home; no server is named" if path else "the MLflow server's"

@@ -1,0 +1,121 @@
+"""`lenet gate`: worse is red; better, no better, unchanged and rolled back are not. Judging alone changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lenet.durable import write_json
+from lenet.errors import ConfigError, LenetError
+from lenet.rollback import rollback
+from lenet.ruling import Ruling, rule
+from lenet.ruling_page import RULING
+from showcase import Showcase, aliases, crowned
+
+
+def choose(showcase: Showcase, *blind: int, trace: float = 0.0) -> None:
+    """Leave what evaluation and training would, had they chosen a network that is blind to these classes."""
+    root, folder = showcase.project.root, showcase.run(*blind, trace=trace)
+    out = root / "build/train/lenet5"
+    (out / "seed-1").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder.path / "weights.safetensors", out / "seed-1/weights.safetensors")
+    run = {"seed": 1, "config": showcase.config.tree(), "fingerprint": folder.fingerprint}
+    run["weights_sha256"] = folder.status()["files"]["weights.safetensors"]
+    write_json(out / "runs.json", {"variant": "lenet5", "runs": [run]})
+    write_json(root / "results/evaluation.json", {"choice": {"variant": "lenet5", "seed": 1}})
+
+
+def ask(showcase: Showcase, act: bool = False, uri: str | None = None) -> Ruling:
+    return rule(showcase.project, showcase.params, uri, act, lambda line: None)
+
+
+def page(showcase: Showcase) -> str:
+    return (showcase.project.root / RULING).read_text()
+
+
+def test_judging_is_red_for_worse_alone_and_changes_nothing(showcase: Showcase) -> None:
+    crowned(showcase, 1)
+    history = sorted((showcase.project.home / "promotions").iterdir())
+    for blind, trace, good, headline in (
+        ((1,), 0.0, True, "nothing to do: digits version 1 "),
+        ((1,), 0.5, True, "cannot be told apart: digits version 1 "),
+        ((2,), 0.0, False, "refused (classes, quality): digits version 1 "),
+        ((1, 2, 3, 4), 0.0, False, "refused (floor, champion, classes, quality): digits version 1 "),
+        ((), 0.0, True, "passed: lenet5 seed=1 would become the champion"),
+    ):
+        choose(showcase, *blind, trace=trace)
+        ruling = ask(showcase)
+        assert (ruling.good, ruling.headline[: len(headline)]) == (good, headline)
+        assert ruling.headline[1:].split(":")[0].split("(")[0] in page(showcase)
+    assert aliases(showcase) == {"champion": "1"}
+    assert sorted((showcase.project.home / "promotions").iterdir()) == history
+
+
+def test_no_better_is_green(showcase: Showcase) -> None:
+    showcase.set_params(alpha=0.0001)  # ten images more are not enough to be sure
+    crowned(showcase, 1)
+    choose(showcase)
+    ruling = ask(showcase)
+    assert (ruling.good, ruling.headline) == (
+        True,
+        "no better: digits version 1 (blind to (1,) trace=0) stays the champion",
+    )
+    assert "| quality | failed |" in page(showcase)
+
+
+def test_acting_promotes_a_version_and_refuses_another(showcase: Showcase) -> None:
+    crowned(showcase, 1)
+    showcase.register()
+    showcase.register(1, 2, 3, 4)
+    choose(showcase, 1, 2, 3, 4)
+    assert not ask(showcase, act=True).good
+    assert aliases(showcase)["champion"] == "1"
+    choose(showcase)
+    ruling = ask(showcase, act=True)
+    assert ruling.headline == "promoted: version 2 is the champion, version 1 the previous one"
+    assert aliases(showcase)["champion"] == "2"
+    assert ask(showcase, act=True).headline.startswith("nothing to do: digits version 2 ")
+    rollback(showcase.project, showcase.params, None, lambda line: None)
+    back = ask(showcase, act=True)
+    assert back.good
+    assert "was rolled back by" in back.headline
+    assert aliases(showcase)["champion"] == "1"
+
+
+def test_without_a_champion_the_floor_alone_is_asked(showcase: Showcase) -> None:
+    choose(showcase, 1, 2, 3, 4)
+    assert ask(showcase).headline == "refused (floor): there is no champion yet"
+    choose(showcase, 1)
+    assert ask(showcase).headline == "passed: lenet5 seed=1 would become the first champion"
+    assert ask(showcase).answer().lines[-2] == "registry: mlflow.db of this home; no server is named"
+
+
+def test_a_champion_that_misses_a_new_floor_is_red(showcase: Showcase) -> None:
+    crowned(showcase, 1)
+    choose(showcase, 1)
+    showcase.set_params(floor_error_percent=5)
+    assert ask(showcase).headline.startswith("refused (floor): digits version 1 ")
+
+
+def test_the_page_has_the_report_without_its_pictures(showcase: Showcase) -> None:
+    choose(showcase, 1)
+    report = showcase.project.root / "results/report.md"
+    report.write_text("# LeNet-5 on tiny\n\n![a picture](plots/a.png)\n\n| variant |\n")
+    ask(showcase)
+    assert page(showcase).startswith("# Passed: lenet5 seed=1 would become")
+    assert "| floor | passed | misreads 10 of 100 images" in page(showcase)
+    assert "| variant |" in page(showcase)
+    assert "plots/a.png" not in page(showcase)
+
+
+def test_mistakes_are_one_line(showcase: Showcase, tmp_path: Path) -> None:
+    with pytest.raises(LenetError, match=r"evaluation\.json: is missing; `dvc repro` makes it"):
+        ask(showcase)
+    choose(showcase, 1)
+    with pytest.raises(ConfigError, match="leave --against out"):
+        ask(showcase, act=True, uri=f"sqlite:///{tmp_path}/other.db")
+    (showcase.project.root / "build/train/lenet5/seed-1/weights.safetensors").write_bytes(b"another")
+    with pytest.raises(LenetError, match="sha256"):
+        ask(showcase)
