@@ -5,13 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
-import pwd
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from postgresql import postgresql
 from shell import Shell
 
 POLL_SECONDS = 0.02
@@ -242,43 +240,13 @@ def test_a_mistake_is_one_line(shell: Shell, words: str, message: str) -> None:
     assert not list(shell.home.glob("searches/*/search.json"))
 
 
-def postgresql_programs() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return found[-1].parent if found else None
-
-
 @pytest.fixture
 def server() -> Iterator[str]:
     """The URL of a PostgreSQL server of our own, on a free port."""
-    programs = postgresql_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    pytest.importorskip("psycopg")
-    folder = Path(tempfile.mkdtemp(prefix="lenet-pg-"))
-    as_user: list[str] = []
-    if os.getuid() == 0:  # it refuses to run as root
-        try:
-            account = pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("there is no user postgres to run PostgreSQL as")
-        os.chown(folder, account.pw_uid, account.pw_gid)
-        as_user = ["runuser", "-u", "postgres", "--"]
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-
-    def run(*words: str) -> None:
-        subprocess.run([*as_user, *words], check=True, capture_output=True, cwd=folder)
-
-    data = str(folder / "data")
-    run(str(programs / "initdb"), "-D", data, "-U", "lenet", "--auth=trust", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-    run(str(programs / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
-    try:
-        yield f"postgresql://lenet@127.0.0.1:{port}/postgres"
-    finally:
-        run(str(programs / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
-        shutil.rmtree(folder)
+    with postgresql() as url:
+        if url is None:
+            pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+        yield url
 
 
 def test_postgresql_knows_at_once_who_was_killed(shell: Shell, server: str) -> None:
