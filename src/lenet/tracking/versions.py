@@ -164,9 +164,9 @@ def download_source(version: Version, uri: str, into: Path) -> Path:
     import mlflow
 
     with store_errors(uri, "ask again"):
-        model = f"models:/{version.model}/{version.number}"
+        # By its source: MLflow looks a `models:/` up in the store of its environment, whichever is named here.
         return Path(
             mlflow.artifacts.download_artifacts(
-                artifact_uri=model, dst_path=str(into), tracking_uri=uri, registry_uri=uri
+                artifact_uri=version.source, dst_path=str(into), tracking_uri=uri, registry_uri=uri
             )
         )
