@@ -214,6 +214,7 @@ def test_compare_says_who_wins_and_whether_it_is_chance(fresh: Shell) -> None:
     assert "9: no version of lenet5 is called so" in none.stderr
 
 
+@pytest.mark.long
 def test_killed_at_random_times_there_is_one_champion(fresh: Shell) -> None:
     began = time.monotonic()
     fresh.run("lenet compare 1 2")  # about as long as a promotion

@@ -118,6 +118,7 @@ def test_one_variants_knob_trains_that_variant_alone_and_goes_back_from_the_cach
     assert registry(pipeline.root) == [("lenet5", 1)]
 
 
+@pytest.mark.long
 def test_experiment_in_a_temporary_folder_shares_runs_and_store(pipeline: Shell) -> None:
     runs_before = set(pipeline.run_folders())
     pipeline.run("dvc exp run --temp --name twice -S conf/optimizer/adam.yaml:beta1=0.8 train@lenet5")

@@ -252,6 +252,7 @@ def server() -> Iterator[str]:
         yield url
 
 
+@pytest.mark.long
 def test_postgresql_knows_at_once_who_was_killed(shell: Shell, server: str) -> None:
     import psycopg
 

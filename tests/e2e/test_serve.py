@@ -25,6 +25,7 @@ from lenet.durable import read_json
 from lenet.evaluation.predict import load_reader, predict_digits
 from lenet.runs import RunFolder
 
+pytestmark = pytest.mark.long
 UP_SECONDS = 120
 ANSWER_SECONDS = 20
 POLL_SECONDS = 0.1

@@ -94,6 +94,7 @@ def test_killed_and_asked_again_by_two_it_has_its_number_of_trials(shell: Shell)
         assert any(one[6].strip() == "already trained" for one in row)
 
 
+@pytest.mark.long
 def test_a_run_that_fails_is_a_failed_trial_and_the_others_are_trained(shell: Shell) -> None:
     diverging = "model.activation=relu optimizer=sgd optimizer/schedule=constant optimizer.learning_rate=0.001,100"
     done = shell.run(f"python train.py -m hydra/sweeper=optuna {diverging} trainer.batch_size=8 {SMALL}", check=False)
