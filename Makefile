@@ -34,7 +34,7 @@ retrain: $(STAMP) ## run the pipeline and have the gate judge it; PROMOTE=1 acts
 	@lenet gate $${PROMOTE:+--promote} $${AGAINST:+--against "$$AGAINST"}
 
 test: $(STAMP) ## run the tests, the fast ones first
-	@OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not long'
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not long'
 
 test-long: $(STAMP) ## run the tests that take minutes each: a retraining in CI, twenty kills, joined searches
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
