@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from lenet.errors import DamagedError, LenetError
 from lenet.locks import locked
 from lenet.project import Project
 from lenet.promotion.history import FOLDER, INTENT, Entry, close_intent, leftovers, now, read_intent, who, write_intent
 from lenet.promotion.shelf import Shelf
+from lenet.tracking.marks import set_alias, set_tags
 from lenet.tracking.registry import LOCK
 from lenet.tracking.store import open_store, store_errors
 from lenet.tracking.versions import CHALLENGER, CHAMPION, PREVIOUS
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 ORDER = (PREVIOUS, CHAMPION, CHALLENGER)
 """Of the aliases: the way back is there before it may be needed, and a challenger is one until it has won."""
@@ -91,31 +88,14 @@ def _complete(shelf: Shelf, entry: Entry) -> None:
         client = open_store(shelf.project, shelf.uri)
         shelf.look()
         for number, tags in entry.tags.items():
-            _set_tags(client, shelf, number, tags)
+            version = shelf.numbered(number)
+            if version is not None:
+                set_tags(client, version, tags)
         for alias in ORDER:
             if alias in entry.after:
-                _set_alias(client, shelf, alias, entry.after[alias])
+                set_alias(client, shelf.model, alias, shelf.holder(alias), entry.after[alias])
     close_intent(shelf.project, entry)
     shelf.look()
-
-
-def _set_tags(client: MlflowClient, shelf: Shelf, number: str, tags: dict[str, str | None]) -> None:
-    version = shelf.numbered(number)
-    if version is None:
-        return
-    for name, value in tags.items():
-        if value is not None and version.tags.get(name) != value:
-            client.set_model_version_tag(shelf.model, number, name, value)
-        elif value is None and name in version.tags:
-            client.delete_model_version_tag(shelf.model, number, name)
-
-
-def _set_alias(client: MlflowClient, shelf: Shelf, alias: str, number: str | None) -> None:
-    holder = shelf.holder(alias)
-    if number is not None and (holder is None or holder.number != number):
-        client.set_registered_model_alias(shelf.model, alias, number)
-    elif number is None and holder is not None:
-        client.delete_registered_model_alias(shelf.model, alias)
 
 
 def _obstacle(shelf: Shelf, entry: Entry) -> str | None:
