@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -23,5 +24,6 @@ def die_with_parent(signum: signal.Signals) -> None:
         return
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
-    if os.getppid() != parent:  # it ended before the kernel was asked
-        sys.exit(EXIT_FAILED)
+    started_by = multiprocessing.parent_process()  # the command, where a server of processes stands between
+    if os.getppid() != parent or (started_by is not None and not started_by.is_alive()):
+        sys.exit(EXIT_FAILED)  # it ended before the kernel was asked

@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.context
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +62,17 @@ def take_gpu(slot: int) -> None:
 def process_context() -> multiprocessing.context.ForkServerContext:
     """Return where training processes come from: a server that has imported what they need, and forks them in no time.
 
-    It has computed nothing, so that no thread of a library is lost by the fork, and it ends with the command.
+    It has computed nothing, so that no thread of a library is lost by the fork, and it ends with the command. Ctrl-C
+    does not reach it: a terminal sends it to every process, and one that is importing would answer with a traceback.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is ignored stays so in a program that is started
+    try:
+        with one_thread_each():
+            forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
     return context
 
 
@@ -133,11 +142,10 @@ def training_pool(size: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _begin(slots: Any) -> None:
-    import signal
-
     from lenet.lifetime import die_with_parent
     from lenet.training.processor import settle
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     die_with_parent(signal.SIGTERM)
     settle()
     with slots.get_lock():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lenet.errors import ConfigError, Stopped
+from lenet.errors import ConfigError, LenetError, Stopped
 
 HOST, PORT = "127.0.0.1", 8080
 FAREWELL_SECONDS = 5.0
@@ -26,6 +27,19 @@ def check_dashboard() -> None:
         raise ConfigError("--dashboard: optuna-dashboard is not installed; pip install 'lenet-lab[dashboard]'")
 
 
+def free_port() -> int:
+    """Return the dashboard's usual port, or, where somebody listens there, one that nobody uses."""
+    for port in (PORT, 0):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((HOST, port))
+            except OSError:
+                continue
+            return int(listener.getsockname()[1])
+    raise LenetError(f"--dashboard: {HOST} has no free port")
+
+
 @contextmanager
 def dashboard(url: str, tell: Callable[[str], None]) -> Iterator[None]:
     """Serve the dashboard of a database of studies within the block, and until Ctrl-C after it.
@@ -35,9 +49,10 @@ def dashboard(url: str, tell: Callable[[str], None]) -> Iterator[None]:
         tell: takes a line for the user.
     """
     program = str(Path(sys.executable).with_name("optuna-dashboard"))
-    words = [program, url, "--host", HOST, "--port", str(PORT), "--quiet"]
+    port = free_port()
+    words = [program, url, "--host", HOST, "--port", str(port), "--quiet"]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    tell(f"dashboard: http://{HOST}:{PORT}/")
+    tell(f"dashboard: http://{HOST}:{port}/")
     try:
         yield
         tell("the search is over; the dashboard stays until Ctrl-C")
