@@ -24,7 +24,9 @@ def check_dashboard() -> None:
         ConfigError: it is not.
     """
     if importlib.util.find_spec("optuna_dashboard") is None:
-        raise ConfigError("--dashboard: optuna-dashboard is not installed; pip install 'lenet-lab[dashboard]'")
+        raise ConfigError(
+            "--dashboard: optuna-dashboard is not installed; pip install -c constraints.txt -e '.[dashboard]'"
+        )
 
 
 def free_port() -> int:

@@ -58,7 +58,8 @@ def study_url(project: Project, configured: str | None, knob: str = "search.stor
         raise ConfigError(f"{knob}={shown_uri(configured)}: must be sqlite:///… or postgresql+psycopg://…")
     if importlib.util.find_spec("psycopg") is None:
         raise ConfigError(
-            f"search.storage={shown_uri(configured)}: psycopg is not installed; pip install 'lenet-lab[postgresql]'"
+            f"search.storage={shown_uri(configured)}: psycopg is not installed;"
+            " pip install -c constraints.txt -e '.[postgresql]'"
         )
     if "+" not in scheme:
         return configured.replace(f"{scheme}://", "postgresql+psycopg://", 1)
