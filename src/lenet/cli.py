@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet import __version__
+from lenet.collector import collect_rarely
 from lenet.errors import EXIT_FAILED
 from lenet.exits import guarded
 
@@ -23,6 +24,7 @@ Command = Callable[["Project", Arguments], None]
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run one command; the process's exit code says whether it was done."""
+    collect_rarely()
     arguments = build_parser().parse_args(words)
     guarded(lambda: _run(arguments))
 

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from pathlib import Path
@@ -26,8 +26,8 @@ from lenet.project import Project
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Two processes of one thread train more than one of two."""
 
-PRELOADED = ["lenet.training.fit", "lenet.asking", "optuna"]
-"""What every training process imports: seconds, once for all of them."""
+PRELOADED = ["lenet.preloaded"]
+"""What the server of processes imports."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +110,18 @@ def ask_all(project: Project, wishes: Sequence[Wish], workers: int, tell: Callab
     for wish in wishes:
         check_feasible(project, wish.config)
     outcomes: dict[int, Outcome] = {}
-    with Laboratory(project, tell) as laboratory, training_pool(min(workers or default_workers(), len(wishes))) as pool:
+    with Laboratory(project, tell) as laboratory, ExitStack() as stack:
+        missing = [number for number, wish in enumerate(wishes) if not laboratory.is_finished(wish.config)]
         waiting: dict[Future[Any], int] = {}
-        for number, wish in enumerate(wishes):
-            if laboratory.is_finished(wish.config):
-                outcomes[number] = laboratory.ask(wish.config, wish.origin)
-            else:
+        if missing:  # otherwise no process has to be made ready
+            pool = stack.enter_context(training_pool(min(workers or default_workers(), len(missing))))
+            for number in missing:
+                wish = wishes[number]
                 waiting[pool.submit(_train, project.root, project.home, wish.config, wish.origin)] = number
         try:
+            for number, wish in enumerate(wishes):
+                if number not in missing:
+                    outcomes[number] = laboratory.ask(wish.config, wish.origin)
             for done in as_completed(waiting):
                 wish, answer = wishes[waiting[done]], done.result()
                 shown = laboratory.ask(wish.config, wish.origin)  # MLflow and the pictures, which workers leave out

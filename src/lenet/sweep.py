@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 
 from lenet.asking import Origin
+from lenet.collector import collect_rarely
 from lenet.composition import anchored, one_line_errors, register_resolvers, to_config, unanchored
 from lenet.config import Config
 from lenet.durable import read_json, write_json, write_text
@@ -98,6 +99,7 @@ def door(train: Callable[[], Any]) -> None:
         with one_line_errors(project.conf):
             train()
 
+    collect_rarely()
     guarded(enter)
 
 

@@ -17,6 +17,7 @@ from mishaps import ASK, EVERY_EPOCH_ONCE, PATIENCE_SECONDS, POLL_SECONDS, flip,
 from shell import Shell
 
 
+@pytest.mark.long
 def test_two_processes_asked_for_one_run_train_it_once(shell: Shell) -> None:
     first, second = shell.start(ASK), shell.start(ASK)
     told = [first.communicate(timeout=PATIENCE_SECONDS * 2)[0], second.communicate(timeout=PATIENCE_SECONDS * 2)[0]]

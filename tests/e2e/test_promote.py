@@ -13,16 +13,13 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from gallery import choose, fingerprint
 from shell import Shell
 
-from lenet.durable import read_json, write_json
-from lenet.evaluation.measures import spread
 from lenet.project import Project
 from lenet.promotion.shelf import Shelf
 
@@ -31,44 +28,6 @@ COMPARE_SECONDS = 20.0
 
 RANDOM_KILLS = 4
 KEPT = ("mlflow.db", "promotions", "results/evaluation.json")
-WEAK = ["trainer.epochs=1", "data.train_size=1000", "trainer=cpu"]
-STRONG = ["trainer.epochs=1", "data.train_size=12000", "trainer=cpu"]
-
-
-def set_params(root: Path, overrides: list[str], seeds: list[int]) -> None:
-    path = root / "params.yaml"
-    tree = yaml.safe_load(path.read_text())
-    tree |= {"variants": ["lenet5"], "seeds": seeds, "overrides": overrides}
-    tree["refit"]["baseline"] = "lenet5"
-    tree["gate"] |= {"floor_error_percent": 60.0}
-    path.write_text(yaml.safe_dump(tree, sort_keys=False))
-
-
-def train(shell: Shell, overrides: list[str], seeds: list[int]) -> None:
-    set_params(shell.root, overrides, seeds)
-    shell.run("lenet compose && lenet train lenet5")
-
-
-def choose(shell: Shell, seed: int) -> None:
-    """Leave what the evaluation stage would, had it chosen this seed; its own tests are elsewhere."""
-    runs = read_json(shell.root / "build/train/lenet5/runs.json")["runs"]
-    errors = [run["measures"]["val/error"] for run in runs]
-    found = asdict(spread(errors))
-    rows = [
-        {"seed": run["seed"], "fingerprint": run["fingerprint"], "error": error, "misread": round(100 * error)}
-        | {"interval": [0.0, 100.0], "loss": run["measures"]["val/loss"]}
-        for run, error in zip(runs, errors, strict=True)
-    ]
-    variant = {"test_error": found, "test_loss": found, "validation_error": found, "interval": [0.0, 100.0]}
-    digest = json.loads((shell.root / "data/prepared/mnist/card.json").read_text())["test_digest"]
-    body: dict[str, Any] = {"choice": {"variant": "lenet5", "seed": seed}, "images": 10000, "confidence": 0.95}
-    body["variants"] = {"lenet5": variant | {"runs": rows}}
-    write_json(shell.root / "results/evaluation.json", body | {"data": "mnist", "test_digest": digest})
-
-
-def fingerprint(shell: Shell, seed: int) -> str:
-    runs = read_json(shell.root / "build/train/lenet5/runs.json")["runs"]
-    return next(str(run["fingerprint"]) for run in runs if run["seed"] == seed)
 
 
 def aliases(shell: Shell) -> dict[str, str]:
@@ -91,20 +50,7 @@ def gallery(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> She
     root = tmp_path_factory.mktemp("promote") / "lenet-lab"
     shutil.copytree(project_root, root)
     shell = Shell(root, root)
-    train(shell, WEAK, [1])
-    choose(shell, 1)
-    told = shell.run("lenet register").stderr
-    assert "promoted: version 1 is the champion" in told
-    assert aliases(shell) == {"champion": "1"}
-    train(shell, STRONG, [1, 2])
-    # which of two equals errs less is chance: the one that errs more comes last
-    page = shell.run(f"lenet compare {fingerprint(shell, 1)[:12]} {fingerprint(shell, 2)[:12]}").stdout
-    better = 2 if page.startswith("B ") else 1
-    for told, seed in (("2 (challenger): registered", better), ("3 (challenger): registered", 3 - better)):
-        choose(shell, seed)
-        assert f"lenet5 version {told}" in shell.run("lenet register").stderr
-    choose(shell, better)
-    assert "lenet5 version 2 (challenger): registered already" in shell.run("lenet register").stderr
+    shell.run(f"python {Path(__file__).with_name('gallery.py')} {root}")
     with closing(sqlite3.connect(root / "mlflow.db")) as connection:
         connection.execute("pragma wal_checkpoint(truncate)")  # the file alone is whole
     for name in KEPT:
@@ -205,7 +151,7 @@ def test_compare_says_who_wins_and_whether_it_is_chance(fresh: Shell) -> None:
     assert time.monotonic() - began < COMPARE_SECONDS
     assert re.match(r"B wins: it misreads [\d,]+ images fewer than A, which is hardly chance \(p = ", page)
     assert "10,000 test images of mnist" in page
-    again = fresh.run(f"lenet compare lenet5/2 {fingerprint(fresh, 1)[:10]}").stdout
+    again = fresh.run(f"lenet compare lenet5/2 {fingerprint(fresh.root, 1)[:10]}").stdout
     assert re.search(r"McNemar's exact test, two-sided: p = ", again)
     same = fresh.run("lenet compare 2 lenet5@challenger").stdout
     assert same.startswith("A and B are the same weights.")
@@ -253,7 +199,7 @@ def test_a_server_is_a_registry_like_any_other(fresh: Shell, tmp_path: Path) -> 
     shell = Shell(fresh.root, home, {"MLFLOW_TRACKING_URI": uri})
     try:
         _wait_for(port)
-        choose(shell, 1)
+        choose(shell.root, 1)
         assert "promoted: version 1 is the champion" in shell.run("lenet register").stderr
         shutil.rmtree(home / "runs")  # another machine: what it judges by comes from the server
         assert "is the champion already" in shell.run("lenet promote 1").stdout

@@ -141,6 +141,7 @@ def test_run_that_diverges_fails_leaves_no_weights_and_is_not_trained_twice(shel
     assert "trained" in swept.stdout
 
 
+@pytest.mark.long
 def test_two_processes_share_each_batch(shell: Shell) -> None:
     done = shell.run(f"python train.py trainer.devices=2 {ASK}")
     assert float(done.stdout.splitlines()[1].split()[3]) < 60.0

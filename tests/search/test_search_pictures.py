@@ -49,7 +49,7 @@ def test_whatever_a_search_came_to_its_pictures_are_drawn(name: str, tmp_path: P
             assert picture.format == "PNG"
             assert 1000 <= picture.width <= 2900
             assert 200 <= picture.height <= 1700
-            assert len(picture.convert("RGB").getcolors(1 << 24)) > 5  # something is drawn
+            assert len(picture.getcolors()) > 5  # something is drawn
 
 
 def test_the_same_search_has_the_same_bytes(tmp_path: Path) -> None:
