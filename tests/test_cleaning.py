@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lenet.cleaning import clean, find_waste
+from lenet.cleaning import _delete, clean, find_waste
 from lenet.config import Config
 from lenet.durable import write_json
 from lenet.locks import locked
@@ -100,3 +100,23 @@ def test_what_is_listed_as_damaged_can_go(project: Project, make_run: MakeRun, n
     folder = make_run("FINISHED")
     (folder.path / name).write_text("{")
     assert folder.path in {waste.path for waste in find_waste(project)}
+
+
+def test_a_run_that_somebody_has_been_at_since_is_left(project: Project, make_run: MakeRun) -> None:
+    killed, failed = make_run("RUNNING"), make_run("FAILED")
+    first, second = (item for item in find_waste(project, also_killed=True) if item.path.parent == project.runs)
+    with locked(failed.lock):
+        assert not _delete(second)
+    write_json(killed.path / "status.json", {"state": "FINISHED", "message": "", "attempts": [], "files": {}})
+    assert not _delete(first)
+    assert all_runs(project) == [killed, failed]
+    assert _delete(second)
+    assert all_runs(project) == [killed]
+    assert not _delete(second)  # it is gone
+
+
+def test_killed_runs_go_when_asked_for(project: Project, make_run: MakeRun, said: list[str]) -> None:
+    make_run("RUNNING")
+    clean(project, also_killed=True, is_sure=True, tell=said.append)
+    assert all_runs(project) == []
+    assert said == ["deleted 1"]

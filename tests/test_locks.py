@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lenet.locks import is_held, locked
+from lenet.locks import is_held, locked, locked_if_free
 
 HOLD = """
 import sys, time
@@ -117,3 +117,27 @@ def test_one_at_a_time_between_processes(tmp_path: Path) -> None:
     processes = [subprocess.Popen(command) for _ in range(3)]
     assert [process.wait(60) for process in processes] == [0, 0, 0]
     assert counter.read_text() == "60"
+
+
+def test_a_lock_whose_folder_was_deleted_is_taken_anew(tmp_path: Path, hold: Hold) -> None:
+    path = tmp_path / "run" / "lock"
+    hold(path, "0.4")
+
+    def delete(_: str) -> None:  # while we wait
+        path.unlink()
+
+    with locked(path, delete):
+        assert path.read_text() == f"{os.getpid()}\n"
+        assert is_held(path)
+
+
+def test_a_lock_is_taken_if_it_is_free(tmp_path: Path, hold: Hold) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    with locked_if_free(path) as is_ours:
+        assert is_ours
+        assert is_held(path)
+    process = hold(path)
+    with locked_if_free(path) as is_ours:
+        assert not is_ours
+    process.kill()

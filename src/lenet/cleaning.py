@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from lenet.durable import TEMPORARY_SUFFIX
 from lenet.listing import read_line
-from lenet.locks import is_held
+from lenet.locks import is_held, locked_if_free
 from lenet.project import Project
 from lenet.runs import DAMAGED, FAILED, FINISHED, KILLED, RunFolder, all_runs
 from lenet.sweep import SWEEPS
@@ -19,10 +20,19 @@ MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True)
 class Waste:
-    """Something that can be deleted, and why."""
+    """Something that can be deleted, and why.
+
+    Attributes:
+        path: the file or folder.
+        reason: as people are told it.
+        run: the run it belongs to, if it belongs to one.
+        stamp: when that run was last told of, in nanoseconds.
+    """
 
     path: Path
     reason: str
+    run: RunFolder | None = None
+    stamp: int = 0
 
     @property
     def size(self) -> int:
@@ -36,18 +46,27 @@ def find_waste(project: Project, also_killed: bool = False) -> list[Waste]:
 
     A run that is being trained is left alone; killed runs can go on and are kept unless `also_killed`.
     """
-    waste = []
-    for folder in all_runs(project):
-        if is_held(folder.lock):
-            continue
-        state = read_line(folder).state
-        if state in {FAILED, DAMAGED} or (state == KILLED and also_killed):
-            waste.append(Waste(folder.path, f"{state.lower()} run {_name(folder)}"))
-            continue
-        waste += [Waste(path, "partial file") for path in folder.path.rglob(f"*{TEMPORARY_SUFFIX}")]
-        if state == FINISHED and (folder.path / "checkpoints").is_dir():
-            waste.append(Waste(folder.path / "checkpoints", f"checkpoints of finished run {_name(folder)}"))
+    free = [folder for folder in all_runs(project) if not is_held(folder.lock)]
+    waste = [item for folder in free for item in _waste_of(folder, also_killed)]
     return waste + [Waste(path, "ended sweep") for path in _ended_sweeps(project)]
+
+
+def _waste_of(folder: RunFolder, also_killed: bool) -> list[Waste]:
+    stamp, state = _stamp(folder), read_line(folder).state
+    if state in {FAILED, DAMAGED} or (state == KILLED and also_killed):
+        return [Waste(folder.path, f"{state.lower()} run {_name(folder)}", folder, stamp)]
+    waste = [Waste(path, "partial file", folder, stamp) for path in folder.path.rglob(f"*{TEMPORARY_SUFFIX}")]
+    if state == FINISHED and (folder.path / "checkpoints").is_dir():
+        reason = f"checkpoints of finished run {_name(folder)}"
+        waste.append(Waste(folder.path / "checkpoints", reason, folder, stamp))
+    return waste
+
+
+def _stamp(folder: RunFolder) -> int:
+    try:
+        return (folder.path / "status.json").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _name(folder: RunFolder) -> str:
@@ -61,7 +80,17 @@ def _name(folder: RunFolder) -> str:
 
 def _ended_sweeps(project: Project) -> list[Path]:
     folders = (project.runs / SWEEPS).glob("*") if (project.runs / SWEEPS).is_dir() else []
-    return [folder for folder in folders if not Path(f"/proc/{folder.name}").exists()]
+    return [folder for folder in folders if not _is_alive(folder.name)]
+
+
+def _is_alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def clean(project: Project, also_killed: bool, is_sure: bool, tell: Callable[[str], None]) -> None:
@@ -74,9 +103,25 @@ def clean(project: Project, also_killed: bool, is_sure: bool, tell: Callable[[st
     elif not is_sure:
         tell("nothing is deleted yet: `lenet clean --yes` deletes it")
     else:
-        for item in waste:
-            if item.path.is_dir():
-                shutil.rmtree(item.path)
-            else:
-                item.path.unlink(missing_ok=True)
-        tell(f"deleted {len(waste)}")
+        deleted = [_delete(item) for item in waste]
+        if not all(deleted):
+            tell(f"{deleted.count(False)} left: somebody has been at these runs since")
+        tell(f"deleted {deleted.count(True)}")
+
+
+def _delete(item: Waste) -> bool:
+    """Delete it; what belongs to a run under the run's lock, and only if nobody has been at the run since."""
+    if item.run is None:
+        return _remove(item.path)
+    if not item.run.path.is_dir():
+        return False
+    with locked_if_free(item.run.lock) as is_ours:
+        return is_ours and _stamp(item.run) == item.stamp and _remove(item.path)
+
+
+def _remove(path: Path) -> bool:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    return True

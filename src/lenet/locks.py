@@ -25,17 +25,42 @@ def locked(path: Path, on_wait: Callable[[str], None] | None = None) -> Iterator
         path: the lock's file; it is created, and stays.
         on_wait: called once, with the holder's process id as text, when the lock is not free at once.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if on_wait is not None:
+                    stream.seek(0)
+                    on_wait(stream.read().strip() or "unknown")
+                    on_wait = None
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            if not _is_at(stream, path):  # its folder was deleted meanwhile: nobody else would see this lock
+                continue
+            _note_holder(stream)
+            yield
+            return
+
+
+@contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Hold `path`, which exists, for the length of the block unless somebody else does; give whether it is held."""
     with path.open("a+") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if on_wait is not None:
-                stream.seek(0)
-                on_wait(stream.read().strip() or "unknown")
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield False
+            return
         _note_holder(stream)
-        yield
+        yield True
+
+
+def _is_at(stream: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def is_held(path: Path) -> bool:

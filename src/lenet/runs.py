@@ -113,9 +113,14 @@ def all_runs(project: Project) -> list[RunFolder]:
     if not project.runs.is_dir():
         return []
     folders = [path for path in project.runs.iterdir() if (path / "run.json").is_file()]
-    return [
-        RunFolder(path) for path in sorted(folders, key=lambda path: ((path / "config.yaml").stat().st_mtime, path))
-    ]
+    return [RunFolder(path) for path in sorted(folders, key=lambda path: (_begun(path), path))]
+
+
+def _begun(path: Path) -> float:
+    try:
+        return (path / "config.yaml").stat().st_mtime
+    except FileNotFoundError:  # damaged, or being deleted
+        return 0.0
 
 
 def find_run(project: Project, start: str) -> RunFolder:

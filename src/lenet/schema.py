@@ -35,12 +35,16 @@ class Range:
     def __str__(self) -> str:
         parts = []
         if self.above is not None:
-            parts.append(f"more than {self.above:g}")
+            parts.append(f"more than {_shown(self.above)}")
         if self.low is not None:
-            parts.append(f"at least {self.low:g}")
+            parts.append(f"at least {_shown(self.low)}")
         if self.high is not None:
-            parts.append(f"at most {self.high:g}")
+            parts.append(f"at most {_shown(self.high)}")
         return " and ".join(parts)
+
+
+def _shown(bound: float) -> str:
+    return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
 
 
 def closest(name: str, allowed: list[str]) -> str:
