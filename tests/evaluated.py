@@ -69,7 +69,7 @@ def set_params(project: Project, **gate: Any) -> Params:
     """Make the project's params those of the tiny set; `gate` changes thresholds."""
     path = project.root / "params.yaml"
     tree = yaml.safe_load(path.read_text()) | {"data": "tiny", "variants": [BASE], "seeds": list(SEEDS)}
-    tree["refit"] = {"candidates": 1, "seeds": list(SEEDS), "baseline": BASE}
+    tree["refit"] = {"candidates": 1, "seeds": [11], "confirm": list(SEEDS), "baseline": BASE}
     tree["gate"] = GATE | gate
     path.write_text(yaml.safe_dump(tree))
     return read_params(project)
@@ -105,7 +105,8 @@ def _write_search(project: Project, trained: dict[str, Runs]) -> None:
     body = {
         "epochs": 1,
         "chosen": 1,
-        "candidates": [candidate | {"runs": runs[REFITTED]}],
+        "candidates": [candidate | {"runs": runs[REFITTED], "failed": []}],
+        "confirmed": {"validation_error": asdict(spread(errors[REFITTED])), "runs": runs[REFITTED]},
         "baseline": {"variant": BASE, "validation_error": asdict(spread(errors[BASE])), "runs": runs[BASE]},
         "paired": asdict(
             paired_over_seeds(errors[REFITTED], [error + 1e-3 * i for i, error in enumerate(errors[BASE])])

@@ -18,7 +18,7 @@ from typing import Any
 from lenet.asking import Origin, Outcome
 from lenet.config import Config
 from lenet.data.sets import ensure_prepared
-from lenet.errors import LenetError, Stopped
+from lenet.errors import LenetError, RunFailedError, Stopped
 from lenet.exits import SIGNAL_BASE
 from lenet.laboratory import Laboratory, check_feasible
 from lenet.project import Project
@@ -91,7 +91,9 @@ def one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def ask_all(project: Project, wishes: Sequence[Wish], workers: int, tell: Callable[[str], None]) -> list[Outcome]:
+def ask_all(
+    project: Project, wishes: Sequence[Wish], workers: int, tell: Callable[[str], None], may_fail: bool = False
+) -> list[Outcome]:
     """Answer for many runs: from their folders, or by training as many at once as there are workers.
 
     Args:
@@ -99,9 +101,10 @@ def ask_all(project: Project, wishes: Sequence[Wish], workers: int, tell: Callab
         wishes: the runs; asked for in this order.
         workers: processes; 0 is `default_workers`.
         tell: takes a line for the user.
+        may_fail: a training that fails for a reason of its own is an answer too, `failed: …`, and the others go on.
 
     Raises:
-        RunFailedError: a training failed for a reason of its own.
+        RunFailedError: a training failed for a reason of its own, and none may.
         LenetError: a worker was killed.
         Stopped: a signal ended it; each run keeps its epochs.
     """
@@ -123,10 +126,15 @@ def ask_all(project: Project, wishes: Sequence[Wish], workers: int, tell: Callab
                 if number not in missing:
                     outcomes[number] = laboratory.ask(wish.config, wish.origin)
             for done in as_completed(waiting):
-                wish, answer = wishes[waiting[done]], done.result()
-                shown = laboratory.ask(wish.config, wish.origin)  # MLflow and the pictures, which workers leave out
-                outcomes[waiting[done]] = Outcome(shown.folder, answer)
-                tell(f"{shown.folder.short}  {wish.origin.name}: {answer}")
+                wish = wishes[waiting[done]]
+                # MLflow and the pictures are shown here: workers leave them out
+                if may_fail and isinstance(done.exception(), RunFailedError):
+                    outcome = laboratory.try_to_ask(wish.config, wish.origin)
+                else:
+                    answer = done.result()
+                    outcome = Outcome(laboratory.ask(wish.config, wish.origin).folder, answer)
+                outcomes[waiting[done]] = outcome
+                tell(f"{outcome.folder.short}  {wish.origin.name}: {outcome.answer}")
         except BrokenProcessPool as error:
             raise LenetError("a training process was killed; the same command goes on from the last epochs") from error
     return [outcomes[number] for number in range(len(wishes))]

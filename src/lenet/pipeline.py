@@ -40,7 +40,7 @@ SEARCHED, REFITTED = "searched", "refitted"
 The second one is trained with several seeds and evaluated beside the variants; the first may be one seed's luck.
 """
 
-LEAST_REFIT_SEEDS = 2
+LEAST_CONFIRMING_SEEDS = 2
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,11 @@ class RefitParams:
     candidates: Annotated[int, Range(low=1, high=20)]
     """The best so many configurations of the search."""
     seeds: tuple[Annotated[int, Range(low=0, high=2**32 - 1)], ...]
-    """Each trained with all of these."""
+    """Each is trained with all of these, and chosen by the mean."""
+    confirm: tuple[Annotated[int, Range(low=0, high=2**32 - 1)], ...]
+    """Others, with which the chosen one and the baseline are compared."""
     baseline: str
-    """The variant that they are compared with."""
+    """The variant that it is compared with."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,12 @@ def read_params(project: Project) -> Params:
         raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
     try:
         params: Params = parse(Params, tree, "")
-        named = (("variants", params.variants), ("seeds", params.seeds), ("refit.seeds", params.refit.seeds))
+        named: tuple[tuple[str, tuple[str | int, ...]], ...] = (
+            ("variants", params.variants),
+            ("seeds", params.seeds),
+            ("refit.seeds", params.refit.seeds),
+            ("refit.confirm", params.refit.confirm),
+        )
         for name, values in named:
             if not values:
                 raise ConfigError(f"{name}=[]: must name at least one")
@@ -131,9 +138,13 @@ def read_params(project: Project) -> Params:
         for name in (SEARCHED, REFITTED):
             if name in params.variants:
                 raise ConfigError(f"variants names {name}: the pipeline makes it, it is no variant to list")
-        if len(params.refit.seeds) < LEAST_REFIT_SEEDS:
+        confirm = params.refit.confirm
+        if len(confirm) < LEAST_CONFIRMING_SEEDS:
+            raise ConfigError(f"refit.confirm={list(confirm)}: a comparison needs at least {LEAST_CONFIRMING_SEEDS}")
+        if both := set(confirm) & set(params.refit.seeds):
             raise ConfigError(
-                f"refit.seeds={list(params.refit.seeds)}: a comparison needs at least {LEAST_REFIT_SEEDS}"
+                f"refit.confirm={list(confirm)}: {min(both)} is in refit.seeds too; seeds that chose a recipe confirm"
+                " nothing of it"
             )
     except ConfigError as error:
         raise ConfigError(f"{PARAMS}: {error}") from error

@@ -120,7 +120,7 @@ def make_origin(root: Path, tiny_data: Path) -> None:
     params = yaml.safe_load((root / "params.yaml").read_text())
     params |= {"data": "tiny", "seeds": [1], "overrides": ["trainer=cpu", "trainer.batch_size=50", "trainer.epochs=1"]}
     params["search"] |= {"name": "hopeless", "trials": 1, "workers": 1}
-    params["refit"] |= {"candidates": 1, "seeds": [1, 2], "baseline": "weak"}
+    params["refit"] |= {"candidates": 1, "seeds": [3], "confirm": [1, 2], "baseline": "weak"}
     params["gate"] |= {"margin_points": 10, "floor_error_percent": 40}
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 

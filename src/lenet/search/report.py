@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,15 @@ def search_paragraphs(summary: dict[str, Any], refit: dict[str, Any]) -> tuple[s
     better = "lower" if paired["mean"] < 0 else "higher"
     chance = "not by chance" if paired["p"] < SIGNIFICANT else "which chance explains as well"
     fresh = curse["fresh_seeds"]
+    most = max(len(one["runs"]) + len(one["failed"]) for one in refit["candidates"])
     return (
         f"{summary['sampler'].upper()} proposed {trials['all']} trials, of which {trials['pruned']} were ended early"
         f" ({summary['pruner']}), which saved {saved:.0f} % of the epochs. The best {len(refit['candidates'])} recipes"
-        f" were trained again with {paired['n']} seeds on {refit['epochs']} epochs; trial {refit['chosen']} has the"
-        " lowest mean validation error and is evaluated as “refitted”.",
-        f"Its validation error is {abs(paired['mean']):.2f} points {better} than {base['variant']}'s, paired over"
-        f" {paired['n']} seeds ({100 * paired['confidence']:g} % interval {paired['low']:+.2f} to"
+        f" were trained again with {most} seeds on {refit['epochs']} epochs; trial {refit['chosen']} has the"
+        " lowest mean validation error.",
+        f"What it is worth is told by {paired['n']} further seeds, which chose nothing; with these it is evaluated as"
+        f" “refitted”. Its validation error is {abs(paired['mean']):.2f} points {better} than {base['variant']}'s,"
+        f" paired over these seeds ({100 * paired['confidence']:g} % interval {paired['low']:+.2f} to"
         f" {paired['high']:+.2f}, t-test p = {paired['p']:.2g}), {chance}.",
         f"The winner's curse: the search's best single value was {curse['search_error']:.2f} % (trial"
         f" {curse['trial']}); the same recipe with {fresh['n']} fresh seeds and the same {curse['epochs']} epochs gives"
@@ -40,22 +43,37 @@ def search_paragraphs(summary: dict[str, Any], refit: dict[str, Any]) -> tuple[s
 
 
 def refit_table(refit: dict[str, Any]) -> Table:
-    """Return the refitted recipes and the baseline, lowest mean first."""
+    """Return the refitted recipes, lowest mean first, and the comparison of the chosen one with the baseline."""
     rows = [
-        (f"trial {one['trial']}", f"{one['search_error']:.2f}", one["validation_error"])
-        for one in sorted(refit["candidates"], key=lambda one: one["validation_error"]["mean"])
+        (_named(one), f"{one['search_error']:.2f}", one["validation_error"])
+        for one in sorted(refit["candidates"], key=_mean)
     ]
-    rows.append((refit["baseline"]["variant"], "–", refit["baseline"]["validation_error"]))
+    rows.append((f"trial {refit['chosen']}, further seeds", "–", refit["confirmed"]["validation_error"]))
+    rows.append((f"{refit['baseline']['variant']}, the same seeds", "–", refit["baseline"]["validation_error"]))
     return Table(
         ("recipe", "the search's value %", "validation error %", "seeds"),
-        [(name, searched, _with_spread(found), str(found["n"])) for name, searched, found in rows],
+        [
+            (name, searched, _with_spread(found), str(found["n"])) if found else (name, searched, "–", "0")
+            for name, searched, found in rows
+        ],
     )
+
+
+def _mean(candidate: dict[str, Any]) -> float:
+    found = candidate["validation_error"]
+    return float(found["mean"]) if found and not candidate["failed"] else math.inf
+
+
+def _named(candidate: dict[str, Any]) -> str:
+    failed = candidate["failed"]
+    return f"trial {candidate['trial']}" + (f" (failed with seed {', '.join(map(str, failed))})" if failed else "")
 
 
 def refit_runs(summary: dict[str, Any], refit: dict[str, Any], trials: str) -> dict[str, list[str]]:
     """Return the runs behind these figures, by recipe, as starts of fingerprints; the search's are in `trials`."""
     recipes = {f"trial {one['trial']}": one["runs"] for one in refit["candidates"]}
-    recipes |= {refit["baseline"]["variant"]: refit["baseline"]["runs"]}
+    recipes[f"trial {refit['chosen']}, further seeds"] = refit["confirmed"]["runs"]
+    recipes[refit["baseline"]["variant"]] = refit["baseline"]["runs"]
     curse = refit["winners_curse"]
     found = {name: [run[:SHORT] for run in by_seed.values()] for name, by_seed in recipes.items()}
     found[f"fresh seeds of trial {curse['trial']}"] = [run[:SHORT] for run in curse["runs"].values()]
