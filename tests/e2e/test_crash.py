@@ -85,6 +85,7 @@ def test_server_that_goes_away_in_the_middle_does_not_stop_the_run(shell: Shell,
         assert points.fetchall() == EVERY_EPOCH_ONCE
 
 
+@pytest.mark.long
 def test_killed_while_the_database_is_made_it_is_made_again(shell: Shell) -> None:
     process = shell.start(ASK)
     wait_until(lambda: list(shell.home.glob(".mlflow.db.*.partial")), process)  # under its temporary name

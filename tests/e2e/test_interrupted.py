@@ -100,6 +100,7 @@ def test_killed_sweep_trains_what_is_missing(swept: Swept, undisturbed: bytes) -
     assert swept.weights()[1] == undisturbed
 
 
+@pytest.mark.long
 def test_flipped_bits_in_finished_runs_are_noticed_and_healed(swept: Swept) -> None:
     before = swept.weights()
     damaged = [swept.runs[0] / "weights.safetensors", swept.runs[1] / "status.json"]  # test_runs.py flips the others

@@ -217,6 +217,7 @@ def test_trials_whose_loss_is_not_finite_fail_and_the_search_goes_on(shell: Shel
     assert "8 trials" in ran.stderr
 
 
+@pytest.mark.long
 def test_two_objectives_have_a_front(shell: Shell) -> None:
     words = "search.pruner=none search.objectives=[val/error,latency_ms] search.epochs=1"
     shell.run(command(4, workers=2, more=words))
