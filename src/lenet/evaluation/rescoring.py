@@ -23,12 +23,14 @@ class TrainedNetwork:
         config: the config that trained it.
         weights: its weights file.
         sha256: that file's digest, as it is on record.
+        fingerprint: of the run that trained it.
     """
 
     label: str
     config: Config
     weights: Path
     sha256: str
+    fingerprint: str
 
 
 @dataclass(frozen=True)

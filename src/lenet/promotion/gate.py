@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lenet.errors import DamagedError, LenetError
@@ -56,7 +56,7 @@ def promote(project: Project, params: Params, name: str | None, reason: str | No
             return Answer(True, (f"{champion.title} is the champion; there is no challenger",))
         if champion is not None and candidate.number == champion.number:
             return Answer(True, (f"{champion.title} is the champion already",))
-        _check_admission(candidate, params.data, reason)
+        _check_admission(shelf, candidate, params.data, reason)
         if champion is not None and candidate.weights_sha256 == champion.weights_sha256:
             return _repair(shelf, candidate, champion, tell)
         return _judge_and_change(shelf, params, candidate, champion, reason, tell)
@@ -85,14 +85,21 @@ def ensure_champion(project: Project, params: Params, number: str, uri: str, tel
         return Answer(True, (f"{known[-1].title} is the champion again, as before the registry was lost",))
 
 
-def _check_admission(candidate: Version, data: str, reason: str | None) -> None:
+def deposed_of(versions: Sequence[Version]) -> Version | None:
+    """Return the newest of some versions that was rolled back, or None."""
+    return next((one for one in reversed(versions) if ROLLED_BACK[0] in one.tags), None)
+
+
+def _check_admission(shelf: Shelf, candidate: Version, data: str, reason: str | None) -> None:
     tags = candidate.tags
     if tags.get("lenet.data", data) != data:
         raise LenetError(f"{candidate.title}: reads {tags['lenet.data']}; the gate's images are {data}'s")
-    if ROLLED_BACK[0] in tags and reason is None:
-        when, by = (tags.get(name, "?") for name in ROLLED_BACK)
+    deposed = deposed_of(shelf.of_run(candidate.fingerprint, candidate.weights_sha256))
+    if deposed is not None and reason is None:
+        when, by = (deposed.tags.get(name, "?") for name in ROLLED_BACK)
+        twin = "" if deposed.number == candidate.number else f"is of the same run as version {deposed.number}, which "
         raise LenetError(
-            f"{candidate.title}: was rolled back by {by} at {when}; to promote it again, say why with --reason"
+            f"{candidate.title}: {twin}was rolled back by {by} at {when}; to promote it again, say why with --reason"
         )
 
 
@@ -142,6 +149,9 @@ def _crown_candidate(shelf: Shelf, entry: Entry, candidate: Version, champion: V
         JUDGED_ON: entry.test_digest,
         **signature(entry),
     }
+    for twin in shelf.of_run(candidate.fingerprint, candidate.weights_sha256):
+        if twin.number != candidate.number and ROLLED_BACK[0] in twin.tags:  # it is the network that comes back
+            entry.tags[twin.number] = dict.fromkeys(ROLLED_BACK)
     crown(shelf, entry, candidate, _number(champion or shelf.holder(PREVIOUS)))
     was = f", version {champion.number} the previous one" if champion else ""
     return f"promoted: version {candidate.number} is the champion{was}"

@@ -10,6 +10,7 @@ rename after. A process that dies in between leaves the intent, which says all t
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,6 +25,8 @@ from lenet.project import Project
 
 FOLDER = "promotions"
 INTENT = "intent.json"
+
+CI_ACCOUNTS = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN")
 
 Action = Literal["promote", "refuse", "rollback", "repair", "restore", "undo", "damaged"]
 """promote, refuse: what the gate said. repair: the same weights in a whole folder. restore: after a lost database.
@@ -59,7 +62,7 @@ class Entry:
         model: the registered model's name.
         store: the registry, without a password; a database in the home is named relative to it.
         when: in UTC, as ISO 8601.
-        who: user and host.
+        who: user and host, or the account that started a job of CI.
         old: the champion before, or None.
         new: the version it is about, or None.
         reason: what the user stated, or None.
@@ -99,7 +102,10 @@ def now() -> str:
 
 
 def who() -> str:
-    """Return user and host."""
+    """Return user and host; in CI, where these are anybody's, the account that started the job: `octocat (CI)`."""
+    for variable in CI_ACCOUNTS:
+        if os.environ.get(variable):
+            return f"{os.environ[variable]} (CI)"
     return f"{environment.user()}@{platform.node()}"
 
 

@@ -10,7 +10,7 @@ from lenet.evaluation.rescoring import DigitSet, TrainedNetwork, read_test, scor
 from lenet.pipeline import Params
 from lenet.promotion.decision import decide
 from lenet.promotion.history import JUDGING, Entry, read_history
-from lenet.promotion.lookup import find_network
+from lenet.promotion.lookup import find_network, shelf_of
 from lenet.promotion.shelf import Shelf
 from lenet.promotion.verdict import Verdict
 from lenet.tracking.versions import Version
@@ -50,7 +50,8 @@ def judge(
         LenetError: a version is not what was registered, or reads another data set.
     """
     source = shelf.check(candidate)
-    challenger = TrainedNetwork(candidate.title, source.config, source.weights, candidate.weights_sha256)
+    sha256, fingerprint = candidate.weights_sha256, candidate.fingerprint
+    challenger = TrainedNetwork(candidate.title, source.config, source.weights, sha256, fingerprint)
     return judge_network(shelf, params, challenger, champion, reason, tell)
 
 
@@ -76,8 +77,7 @@ def judge_network(
         LenetError: a network is not what is on record, or reads another data set.
     """
     other = shelf.network(champion, tell) if champion else None
-    named = params.gate.reference
-    reference = find_network(shelf, named, tell) if named else None
+    reference = _reference(shelf, params.gate.reference, challenger, tell)
     networks = [network for network in (challenger, other, reference) if network is not None]
     for network in networks:
         if network.config.data.name != params.data:
@@ -101,6 +101,26 @@ def judge_network(
         ),
     )
     return Judgement(verdict, _title(challenger, other, test), test.digest, reference.sha256 if reference else None)
+
+
+def _reference(
+    shelf: Shelf, named: str | None, challenger: TrainedNetwork, tell: Callable[[str], None]
+) -> TrainedNetwork | None:
+    """Return the network that `gate.reference` names; None: none is named, or it is a version and this registry is new.
+
+    A fork's job has a registry of its own, with nothing in it but what the job itself registers.
+    """
+    if not named:
+        return None
+    own = shelf_of(shelf, named)
+    if own is None or own.named(named) is not None:
+        return find_network(shelf, named, tell)
+    versions = [*shelf.versions, *own.versions]
+    if all(one in shelf.of_run(challenger.fingerprint, challenger.sha256) for one in versions):
+        having = "has nothing but the challenger" if versions else "is empty"
+        tell(f"gate.reference {named}: is not in this registry, which {having}; judged by the floor alone")
+        return None
+    return find_network(own, named, tell)  # which says what there is
 
 
 def count_gate_uses(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from lenet.errors import LenetError
+from lenet.errors import DamagedError, LenetError
 from lenet.evaluation.rescoring import TrainedNetwork
 from lenet.promotion.shelf import Shelf, run_network
-from lenet.runs import find_run
+from lenet.runs import SHORT, all_runs, find_run
 
 VERSION_DIGITS = 3
 """A number of so many digits or fewer is a version; of more, the start of a fingerprint."""
@@ -21,18 +21,45 @@ def find_network(shelf: Shelf, name: str, tell: Callable[[str], None]) -> Traine
 
     Args:
         shelf: the project's registered model, for versions that are named without one.
-        name: `3`, `@champion`, `lenet5/3`, `lenet5@champion`, or the start of a run's fingerprint.
+        name: `3`, `@champion`, `lenet5/3`, `lenet5@champion`, or the start of a fingerprint, of a run or a version.
         tell: takes a line for the user.
 
     Raises:
         LenetError: there is no such network, or it is not what it was.
     """
+    own = shelf_of(shelf, name)
+    if own is not None:
+        return own.network(own.find(name), tell)
+    if re.fullmatch(r"[0-9a-f]+", name) is None:
+        raise LenetError(f"{name}: name a run by its fingerprint's start, or a version as 3, @champion, lenet5/3")
+    if any(folder.fingerprint.startswith(name) for folder in all_runs(shelf.project)):
+        return run_network(find_run(shelf.project, name))
+    return _registered_run(shelf, name, tell)
+
+
+def shelf_of(shelf: Shelf, name: str) -> Shelf | None:
+    """Return the registered model whose version a name means, or None where it is no version's."""
     match = _VERSION.fullmatch(name)
     if match is None:
-        if re.fullmatch(r"[0-9a-f]+", name) is None:
-            raise LenetError(f"{name}: name a run by its fingerprint's start, or a version as 3, @champion, lenet5/3")
-        return run_network(find_run(shelf.project, name))
+        return None
     model = match["model"]
-    if model is not None and model != shelf.model:
-        shelf = shelf.other(model)
-    return shelf.network(shelf.find(name), tell)
+    return shelf if model is None or model == shelf.model else shelf.other(model)
+
+
+def _registered_run(shelf: Shelf, start: str, tell: Callable[[str], None]) -> TrainedNetwork:
+    """Return the network of a run that has no folder here, as it was registered first and is whole."""
+    found = [one for one in shelf.versions if one.fingerprint.startswith(start)]
+    if not found:
+        raise LenetError(
+            f"{start}: no run's fingerprint begins so, nor that of a version of {shelf.model};"
+            " `lenet runs` and `lenet registry` list them"
+        )
+    runs = sorted({one.fingerprint[:SHORT] for one in found})
+    if len(runs) > 1:
+        raise LenetError(f"{start}: {len(runs)} registered runs' fingerprints begin so ({', '.join(runs)})")
+    for version in found[:-1]:
+        try:
+            return shelf.network(version, tell)
+        except DamagedError as error:  # its bytes may have been registered again
+            tell(str(error))
+    return shelf.network(found[-1], tell)

@@ -53,7 +53,8 @@ def register_choice(project: Project, params: Params, tell: Callable[[str], None
     write_text(project.root / MODEL_CARD, card)
     write_text(outcome.folder.path / OWN_CARD, card)  # from where it goes with the run, and comes back with it
     version, body = _register(project, place, outcome.folder, params.register.model, evaluation, tell)
-    write_json(project.root / REGISTRATION, body)
+    # A fresh clone has no run's folder to find its registry by.
+    write_json(project.root / REGISTRATION, body | {"tracking_uri": config.tracking.uri})
     answer = ensure_champion(project, params, version, place.uri, tell)
     for line in answer.lines if answer else ():
         tell(line)
@@ -125,8 +126,8 @@ def _register(
     _send(project, place.uri, folder)
     card = folder.path / OWN_CARD
     description = as_description(card.read_text(encoding="utf-8")) if card.is_file() else None
-    version = register(project, place, folder, fill, model, _tags(folder, evaluation), description)
     with store_errors(place.uri, "ask again"):
+        version = register(project, place, folder, fill, model, _tags(folder, evaluation), description)
         log_export(project, place, folder)
     weights_sha256 = folder.status()["files"]["weights.safetensors"]
     made = "registered" if version.is_new else "registered already"

@@ -15,12 +15,12 @@ from lenet.evaluation.rescoring import TrainedNetwork
 from lenet.pipeline import BUILT_TRAIN, EVALUATION, REGISTRATION, Params
 from lenet.project import Project
 from lenet.promotion.crowning import ROLLED_BACK
-from lenet.promotion.gate import Answer, promote
+from lenet.promotion.gate import Answer, deposed_of, promote
 from lenet.promotion.judging import Judgement, judge_network
 from lenet.promotion.registration import register_choice
 from lenet.promotion.ruling_page import write_ruling
 from lenet.promotion.shelf import Shelf
-from lenet.tracking.store import database_path
+from lenet.tracking.store import database_path, tracking_uri
 from lenet.tracking.versions import CHAMPION, Version
 
 Tell = Callable[[str], None]
@@ -60,12 +60,14 @@ def rule(project: Project, params: Params, uri: str | None, act: bool, tell: Tel
         tell: takes a line for the user.
 
     Raises:
-        ConfigError: another store than the project's is to be changed.
+        ConfigError: another store than the project's is to be changed, or its SQLite file is not there.
         LenetError: the pipeline has chosen nothing yet, a network is not what was registered, or the store cannot be
             reached.
     """
     if act and uri is not None:
         raise ConfigError("--promote changes the project's own registry: leave --against out")
+    if uri is not None:
+        _check_is_there(tracking_uri(project, uri))
     chosen = chosen_network(project)
     with Shelf(project, params.register.model, uri) as shelf:
         ruling = _settled(shelf, params, chosen, tell) or (
@@ -92,25 +94,25 @@ def chosen_network(project: Project) -> TrainedNetwork:
         raise LenetError(f"{folder / 'runs.json'}: has no run with seed {choice['seed']}; `dvc repro` chooses anew")
     weights = folder / f"seed-{run['seed']}" / "weights.safetensors"
     label = f"{choice['variant']} seed={choice['seed']}"
-    return TrainedNetwork(label, parse_config(run["config"]), weights, run["weights_sha256"])
+    return TrainedNetwork(label, parse_config(run["config"]), weights, run["weights_sha256"], run["fingerprint"])
 
 
 def _settled(shelf: Shelf, params: Params, chosen: TrainedNetwork, tell: Tell) -> Ruling | None:
     """Rule where there is nothing to decide: the chosen network is the champion, or was rolled back; or None."""
-    champion = shelf.holder(CHAMPION)
-    if champion is not None and champion.weights_sha256 == chosen.sha256:
+    champion, known = shelf.holder(CHAMPION), shelf.of_run(chosen.fingerprint, chosen.sha256)
+    if champion is not None and champion in known:
         shelf.check(champion)
         # It has nobody to beat; that it still is what the floor and the reference ask for is looked at all the same.
         found = judge_network(shelf, params, chosen, None, None, tell)
         if found.verdict.is_worse:
             return Ruling(False, f"refused ({_failed(found)}): {champion.title} is the champion", _name(shelf), found)
         return Ruling(True, f"nothing to do: {champion.title} is the champion", _name(shelf), found)
-    known = _known(shelf, chosen)
-    if known is None or ROLLED_BACK[0] not in known.tags:
+    deposed = deposed_of(known)
+    if deposed is None:
         return None
-    when, by = (known.tags.get(name, "?") for name in ROLLED_BACK)
-    again = f"`lenet promote {known.number} --reason …` would bring it back"
-    return Ruling(True, f"nothing to do: {known.title} was rolled back by {by} at {when}; {again}", _name(shelf))
+    when, by = (deposed.tags.get(name, "?") for name in ROLLED_BACK)
+    again = f"`lenet promote {deposed.number} --reason …` would bring it back"
+    return Ruling(True, f"nothing to do: {deposed.title} was rolled back by {by} at {when}; {again}", _name(shelf))
 
 
 def _judged(shelf: Shelf, params: Params, chosen: TrainedNetwork, tell: Tell) -> Ruling:
@@ -138,7 +140,13 @@ def _registered(shelf: Shelf, params: Params, tell: Tell) -> Version:
     register_choice(shelf.project, params, tell)
     shelf.look()
     sha256 = read_json(shelf.project.root / REGISTRATION)["weights_sha256"]
-    return [one for one in shelf.versions if one.weights_sha256 == sha256][-1]
+    version = next((one for one in reversed(shelf.versions) if one.weights_sha256 == sha256), None)
+    if version is None:
+        raise LenetError(
+            f"{shelf.model}: was registered in another store than {shelf.store}, which was asked; ask again, or set"
+            " tracking.uri and MLFLOW_TRACKING_URI to the same"
+        )
+    return version
 
 
 def _refused(found: Judgement, champion: Version | None, registry: str) -> Ruling:
@@ -160,4 +168,15 @@ def _known(shelf: Shelf, chosen: TrainedNetwork) -> Version | None:
 
 def _name(shelf: Shelf) -> str:
     path = database_path(shelf.uri)
-    return f"{path.name} of this home; no server is named" if path else "the MLflow server's"
+    if path is None:
+        return "the MLflow server's"
+    if path.is_relative_to(shelf.project.home):
+        return f"{path.name} of this home; no server is named"
+    return f"{path.name}, an SQLite store elsewhere"
+
+
+def _check_is_there(uri: str) -> None:
+    # Without its file an SQLite store would be one that has no champion, and anything would pass against it.
+    path = database_path(uri)
+    if path is not None and not path.is_file():
+        raise ConfigError(f"--against: {path} is not there; name the store that has the champion")

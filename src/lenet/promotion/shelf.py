@@ -19,6 +19,7 @@ from lenet.evaluation.rescoring import TrainedNetwork
 from lenet.pipeline import REGISTRATION
 from lenet.project import Project
 from lenet.runs import FINISHED, RunFolder
+from lenet.tracking.provenance import check_provenance
 from lenet.tracking.sealed import MODEL_TAG, check_folder
 from lenet.tracking.store import WEIGHTS_TAG, database_path, shown_uri, tracking_uri
 from lenet.tracking.versions import Version, download_source, local_source, read_versions
@@ -32,12 +33,19 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def registry_uri(project: Project) -> str:
-    """Return the URI of the store whose registry the project uses: that of the run that was registered last."""
+    """Return the URI of the store whose registry the project uses: that of the run that was registered last.
+
+    A fresh clone has no run folders, and finds it in results/registration.json.
+    """
     try:
-        folder = RunFolder(project.runs / read_json(project.root / REGISTRATION)["run"])
-        return tracking_uri(project, folder.config().tracking.uri)
+        known = read_json(project.root / REGISTRATION)
     except (FileNotFoundError, DamagedError):
         return tracking_uri(project)
+    try:
+        configured = RunFolder(project.runs / known["run"]).config().tracking.uri
+    except (FileNotFoundError, DamagedError):
+        configured = known.get("tracking_uri")
+    return tracking_uri(project, configured)
 
 
 def shown_store(project: Project, uri: str) -> str:
@@ -62,17 +70,16 @@ class Shelf:
     Args:
         project: where things are.
         model: the registered model's name.
-        uri: the store; default: the project's.
+        uri: the store, a relative SQLite path taken from the home; default: the project's.
     """
 
     def __init__(self, project: Project, model: str, uri: str | None = None) -> None:
         self.project = project
         self.model = model
-        self.uri = uri or registry_uri(project)
-        self.versions: list[Version] = []
+        self.uri = tracking_uri(project, uri) if uri else registry_uri(project)
+        self._versions: list[Version] | None = None
         self._stack = ExitStack()
         self._downloaded: dict[str, Path] = {}
-        self.look()
 
     def __enter__(self) -> Shelf:
         return self
@@ -91,26 +98,48 @@ class Shelf:
         """Return the shelf of another model in the same store, which is closed with this one."""
         return self._stack.enter_context(Shelf(self.project, model, self.uri))
 
+    @property
+    def versions(self) -> list[Version]:
+        """The versions, oldest first, read when they are first asked for: two runs are compared without a server."""
+        if self._versions is None:
+            self._versions = read_versions(self.project, self.uri, self.model)
+        return self._versions
+
     def look(self) -> None:
-        """Read the versions and their aliases again."""
-        self.versions = read_versions(self.project, self.uri, self.model)
+        """Have the versions and their aliases read again."""
+        self._versions = None
 
     def holder(self, alias: str) -> Version | None:
         """Return the version that an alias points to."""
         return next((version for version in self.versions if alias in version.aliases), None)
 
+    def of_run(self, fingerprint: str, weights_sha256: str) -> list[Version]:
+        """Return a network's versions, oldest first: those with its run's fingerprint or its weights.
+
+        Trained again on another processor, a run gives weights that differ in the last bits and answer alike.
+        """
+        return [
+            one
+            for one in self.versions
+            if one.weights_sha256 == weights_sha256 or (fingerprint and one.fingerprint == fingerprint)
+        ]
+
     def numbered(self, number: str) -> Version | None:
         """Return the version with a number."""
         return next((version for version in self.versions if version.number == number), None)
 
+    def named(self, name: str) -> Version | None:
+        """Return the version with a number, `3`, or an alias, `@champion`; the model's name may stand before it."""
+        short = name.removeprefix(self.model).removeprefix("/")
+        return self.holder(short[1:]) if short.startswith("@") else self.numbered(short)
+
     def find(self, name: str) -> Version:
-        """Return the version with a number, `3`, or an alias, `@champion`; the model's name may stand before it.
+        """Return the version that `named` does.
 
         Raises:
             LenetError: there is none.
         """
-        short = name.removeprefix(self.model).removeprefix("/")
-        found = self.holder(short[1:]) if short.startswith("@") else self.numbered(short)
+        found = self.named(name)
         if found is None:
             known = ", ".join([one.number for one in self.versions]) or "none"
             raise LenetError(f"{name}: no version of {self.model} is called so; there are {known} (`lenet registry`)")
@@ -130,6 +159,7 @@ class Shelf:
                 )
         packed = self._folder(version)
         manifest = check_folder(packed, version.tags[MODEL_TAG], f"{version.label} is refused; {REMEDY}")
+        check_provenance(packed, manifest, version.tags, version.label, REMEDY)
         if manifest.get(WEIGHTS) != version.weights_sha256 or CONFIG not in manifest:
             raise DamagedError(f"{version.label}: its weights are not those of its tag {WEIGHTS_TAG}; {REMEDY}")
         self._check_run(version)
@@ -150,7 +180,7 @@ class Shelf:
             check_digest(folder.path / WEIGHTS, version.weights_sha256, str(error))
             tell(f"{error}; read from runs/{folder.short}… instead")
             source = Source(folder.config(), folder.path / WEIGHTS)
-        return TrainedNetwork(version.title, source.config, source.weights, version.weights_sha256)
+        return TrainedNetwork(version.title, source.config, source.weights, version.weights_sha256, version.fingerprint)
 
     def _folder(self, version: Version) -> Path:
         """Return a version's model folder on this machine, copied here where it lies on a server."""
@@ -189,4 +219,5 @@ def run_network(folder: RunFolder) -> TrainedNetwork:
         raise LenetError(f"{folder.short}: is {folder.state()}; only a finished run can be read (`lenet runs`)")
     identity = folder.identity()
     label = f"{folder.short} ({identity['name']})"
-    return TrainedNetwork(label, folder.config(), folder.path / WEIGHTS, folder.status()["files"][WEIGHTS])
+    sha256 = folder.status()["files"][WEIGHTS]
+    return TrainedNetwork(label, folder.config(), folder.path / WEIGHTS, sha256, folder.fingerprint)

@@ -5,7 +5,7 @@ What is served is ONNX, for it is data: a `.pt2` that somebody tampered with run
 model/                  the version's folder; its MLmodel names onnxruntime
     model.onnx
     torch/              the same network as an MLflow model in pt2 format
-    weights.safetensors, config.yaml, manifest.json     by whoever registers it
+    weights.safetensors, config.yaml, provenance.json, manifest.json     by whoever registers it
 """
 
 from __future__ import annotations

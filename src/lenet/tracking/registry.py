@@ -14,9 +14,10 @@ from lenet.locks import locked
 from lenet.project import Project
 from lenet.runs import SHORT, RunFolder
 from lenet.tracking.projection import Place
+from lenet.tracking.provenance import check_provenance, write_provenance
 from lenet.tracking.sealed import MODEL_TAG, check_folder, seal_folder
 from lenet.tracking.store import WEIGHTS_TAG, open_store
-from lenet.tracking.versions import CHALLENGER, CHAMPION, Version, local_source, read_versions
+from lenet.tracking.versions import CHALLENGER, CHAMPION, Version, download_source, local_source, read_versions
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +79,7 @@ def register(
     sha256 = folder.status()["files"]["weights.safetensors"]
     with locked(project.home / LOCK):
         _ensure_model(client, model)
-        known = _find(read_versions(project, place.uri, model), sha256)
+        known = _find(read_versions(project, place.uri, model), sha256, place.uri)
         all_tags = tags | {WEIGHTS_TAG: sha256}
         number = known.number if known else _create(client, place, folder, fill, model, all_tags, description)
         if known is not None and description is not None and known.description != description:
@@ -103,20 +104,21 @@ def _ensure_model(client: MlflowClient, model: str) -> None:
             raise
 
 
-def _find(versions: list[Version], sha256: str) -> Version | None:
+def _find(versions: list[Version], sha256: str, uri: str) -> Version | None:
     """Return the oldest version with these weights that can be used; a damaged one cannot be, and is made anew."""
-    return next((one for one in versions if one.weights_sha256 == sha256 and _is_usable(one)), None)
+    return next((one for one in versions if one.weights_sha256 == sha256 and _is_usable(one, uri)), None)
 
 
-def _is_usable(version: Version) -> bool:
-    packed = local_source(version)
+def _is_usable(version: Version, uri: str) -> bool:
     if MODEL_TAG not in version.tags:  # cannot be told from one that was tampered with
         return False
-    try:
-        if packed is not None:
-            check_folder(packed, version.tags[MODEL_TAG], "")
-    except DamagedError:
-        return False
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            packed = local_source(version) or download_source(version, uri, Path(temporary))
+            manifest = check_folder(packed, version.tags[MODEL_TAG], "")
+            check_provenance(packed, manifest, version.tags, version.label, "")
+        except DamagedError:
+            return False
     return True
 
 
@@ -134,6 +136,7 @@ def _create(
         fill(packed)
         for name in ("weights.safetensors", "config.yaml"):
             shutil.copyfile(folder.path / name, packed / name)
+        write_provenance(packed, tags)
         digest = seal_folder(packed)
         name = MODEL_FOLDER
         if client.list_artifacts(place.run_id, name):  # another version's, or of one that was killed here

@@ -26,6 +26,10 @@ BUSY_SECONDS = 1.0
 WEIGHTS_TAG = "lenet.weights_sha256"
 """Tag of a registered version: what it is known by."""
 
+ACCOUNT_VARIABLES = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+DENIED = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
+"""By HTTP status, what MLflow calls it: nobody is known by that name and password; somebody is, who may not."""
+
 # Training must not wait minutes for a server that is away; a user's own setting stands.
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -73,7 +77,10 @@ def be_patient() -> None:
 
 @contextmanager
 def store_errors(uri: str, remedy: str) -> Iterator[None]:
-    """Within the block an error of the store is a LenetError that says to start it and then to do `remedy`."""
+    """Within the block an error of the store is a LenetError that says to start it and then to do `remedy`.
+
+    Where the store is there and denies the account a right, it says which variables name another account.
+    """
     be_patient()
     from mlflow.exceptions import MlflowException
     from requests import RequestException
@@ -81,7 +88,20 @@ def store_errors(uri: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException) as error:
-        raise LenetError(f"MLflow at {shown_uri(uri)}: {reason(uri, error)}; start it and {remedy}") from error
+        first = (
+            f"the account lacks the right: set {ACCOUNT_VARIABLES} to one that has it"
+            if _is_denied(error)
+            else "start it"
+        )
+        raise LenetError(f"MLflow at {shown_uri(uri)}: {reason(uri, error)}; {first} and {remedy}") from error
+
+
+def _is_denied(error: Exception) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return error.error_code in DENIED.values()
+    return getattr(getattr(error, "response", None), "status_code", None) in DENIED
 
 
 def open_store(project: Project, uri: str) -> MlflowClient:

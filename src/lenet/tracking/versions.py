@@ -9,8 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from lenet.errors import DamagedError
 from lenet.project import Project
-from lenet.tracking.store import BUSY_SECONDS, WEIGHTS_TAG, be_patient, database_path, open_store, store_errors
+from lenet.tracking.store import (
+    BUSY_SECONDS,
+    WEIGHTS_TAG,
+    be_patient,
+    database_path,
+    open_store,
+    shown_uri,
+    store_errors,
+)
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 MILLISECONDS = 1000
@@ -158,13 +167,19 @@ def download_source(version: Version, uri: str, into: Path) -> Path:
     """Copy a version's model folder from its store into a folder of this machine, and return where it lies; runs none.
 
     Raises:
-        LenetError: the store cannot be reached, or has the folder no more.
+        DamagedError: the store is there and has the folder no more.
+        LenetError: the store cannot be reached.
     """
     be_patient()
     import mlflow
 
     with store_errors(uri, "ask again"):
         # By its source: MLflow looks a `models:/` up in the store of its environment, whichever is named here.
+        # Asked for first: what downloading a folder that is not there raises is what a store that is away raises too.
+        if not mlflow.artifacts.list_artifacts(artifact_uri=version.source, tracking_uri=uri):
+            raise DamagedError(
+                f"{version.label}: {shown_uri(uri)} has its folder no more; `lenet register` makes it anew"
+            )
         return Path(
             mlflow.artifacts.download_artifacts(
                 artifact_uri=version.source, dst_path=str(into), tracking_uri=uri, registry_uri=uri
