@@ -4,10 +4,13 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from lenet.errors import LenetError
 from lenet.project import Project
@@ -17,8 +20,10 @@ from lenet.tracking.store import (
     holds_run,
     open_store,
     shown_uri,
+    store_errors,
     tracking_uri,
 )
+from lenet.tracking.versions import read_versions
 
 OPEN = """
 import sys
@@ -53,6 +58,37 @@ def test_a_password_is_not_shown() -> None:
     assert shown_uri("https://me:secret@host:5000/x") == "https://me:…@host:5000/x"
     assert shown_uri("https://host:5000/x") == "https://host:5000/x"
     assert shown_uri("sqlite:////tmp/x.db") == "sqlite:////tmp/x.db"
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (503, "start it and ask again"),
+        (401, "the account lacks the right: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to one that has"),
+        (403, "the account lacks the right: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to one that has"),
+    ],
+)
+def test_a_server_that_denies_a_right_is_not_to_be_started(
+    project: Project, status: int, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        def log_message(self, *values: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(LenetError, match=f"^MLflow at {uri}: .*; {remedy}") as caught:
+            read_versions(project, uri, "digits")
+        with pytest.raises(LenetError, match=remedy), store_errors(uri, "ask again"):  # as artifacts are asked for
+            requests.get(uri, timeout=5).raise_for_status()
+        server.shutdown()
+    assert "\n" not in str(caught.value)
 
 
 def test_an_sqlite_store_is_made_ready_and_in_wal_mode(project: Project) -> None:
