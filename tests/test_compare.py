@@ -54,6 +54,14 @@ def _blind(showcase: Showcase, number: int) -> str:
     return showcase.run(number).fingerprint
 
 
+def test_two_runs_are_compared_without_the_server(showcase: Showcase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    a, b = showcase.run(3), showcase.run(3, trace=0.5)
+    assert page(showcase, a.fingerprint, b.fingerprint).startswith("Neither wins: A and B misread 10 images each.")
+    with pytest.raises(LenetError, match=r"^MLflow at http://127\.0\.0\.1:9: .*; start it and ask again$"):
+        page(showcase, a.fingerprint, "@champion")
+
+
 def test_what_cannot_be_compared_is_one_line(showcase: Showcase) -> None:
     crowned(showcase, 3)
     for name, message in (

@@ -205,6 +205,22 @@ def test_a_server_is_a_registry_like_any_other(fresh: Shell, tmp_path: Path) -> 
         assert "is the champion already" in shell.run("lenet promote 1").stdout
         assert shell.run("lenet compare 1 @champion").stdout.startswith("A and B are the same weights.")
         assert re.search(r"^1 +champion ", shell.run("lenet registry").stdout, re.MULTILINE)
+
+        # A version that the server's disk damaged, or lost, is made anew and put in the damaged one's place.
+        shutil.copytree(fresh.home / "runs", home / "runs")
+        (weights,) = (tmp_path / "artifacts").rglob("model/weights.safetensors")
+        weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+        assert "version 2 (challenger): registered\n" in shell.run("lenet register").stderr
+        repaired = shell.run("lenet promote")
+        assert "version 1 is refused" in repaired.stderr
+        assert "takes the place of version 1, whose weights it has" in repaired.stdout
+        for folder in {path.parent for path in (tmp_path / "artifacts").rglob("manifest.json")}:
+            shutil.rmtree(folder)
+        lost = shell.run("lenet compare @champion 1")
+        assert lost.stdout.startswith("A and B are the same weights.")
+        assert re.search(r"version 2: http://\S+ has its folder no more; .*; read from runs/", lost.stderr)
+        assert "version 3 (challenger): registered\n" in shell.run("lenet register").stderr
+        assert "takes the place of version 2, whose weights it has" in shell.run("lenet promote").stdout
     finally:
         server.terminate()
         server.wait(30)

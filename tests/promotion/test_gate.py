@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from lenet.errors import LenetError
 from lenet.promotion.gate import Answer, ensure_champion, promote
 from lenet.promotion.history import read_history
 from lenet.promotion.rollback import rollback
+from lenet.tracking.sealed import seal_folder
 from lenet.tracking.store import open_store, tracking_uri
 from showcase import MODEL, Showcase, aliases, ask, crowned, flip, packed, tags
 
@@ -114,6 +116,36 @@ def test_the_reference_is_never_left_behind(showcase: Showcase) -> None:
     assert ask(showcase).done
 
 
+def test_a_reference_whose_run_is_elsewhere_is_read_from_its_version(showcase: Showcase) -> None:
+    best = showcase.run()
+    showcase.register()
+    crowned(showcase, 3, 4, 5)
+    shutil.rmtree(best.path)
+    showcase.set_params(reference=best.fingerprint[:12], margin_points=20)
+    showcase.register(3, 4)
+    assert ask(showcase).lines[-1] == "refused (reference): version 2 stays the champion"
+    showcase.set_params(reference="abcdef")
+    with pytest.raises(LenetError, match=r"^abcdef: no run's fingerprint begins so, nor that of a version of digits; "):
+        ask(showcase)
+
+
+@pytest.mark.parametrize("named", [f"{MODEL}/3", "@previous"])
+def test_a_registry_that_is_new_has_no_reference_yet(showcase: Showcase, named: str, said: list[str]) -> None:
+    showcase.set_params(reference=named)
+    number = showcase.register(3).number
+    uri = tracking_uri(showcase.project)
+    answer = ensure_champion(showcase.project, showcase.params, number, uri, said.append)
+    assert answer is not None
+    assert answer.done
+    assert said[0] == (
+        f"gate.reference {named}: is not in this registry, which has nothing but the challenger; judged by the floor"
+        " alone"
+    )
+    showcase.register(4)
+    with pytest.raises(LenetError, match=f"^{named}: no version of digits is called so; there are 1, 2 "):
+        ask(showcase)
+
+
 def test_roll_back_and_promote_again(showcase: Showcase) -> None:
     crowned(showcase, 3, 4)
     showcase.register()
@@ -171,7 +203,8 @@ def test_tags_that_lead_elsewhere_are_refused(showcase: Showcase) -> None:
     client = open_store(showcase.project, tracking_uri(showcase.project))
     for name, message in (
         ("lenet.weights_sha256", "its weights are not those of its tag lenet.weights_sha256"),
-        ("lenet.data_digest", "its tag lenet.data_digest is not that of its run"),
+        ("lenet.fingerprint", "its tag lenet.fingerprint is not what was registered"),
+        ("lenet.data_digest", "its tag lenet.data_digest is not what was registered"),
         ("lenet.model_sha256", "is not what was registered"),
     ):
         before = tags(showcase, "2")[name]
@@ -182,7 +215,40 @@ def test_tags_that_lead_elsewhere_are_refused(showcase: Showcase) -> None:
         with pytest.raises(LenetError, match=f"its tag {name} is no sha256; only `lenet register` makes versions"):
             ask(showcase)
         client.set_model_version_tag(MODEL, "2", name, before)
+    client.set_model_version_tag(MODEL, "2", "lenet.git_commit", "deadbeef")
+    with pytest.raises(LenetError, match=r"its tag lenet\.git_commit is not what was registered; "):
+        ask(showcase)
+    # registered anew, the same weights are a version whose tags fit
+    assert showcase.register().number == "3"
     assert ask(showcase).done
+
+
+def test_a_version_without_its_provenance_is_refused(showcase: Showcase) -> None:
+    crowned(showcase, 3, 4)
+    showcase.register()
+    folder = packed(showcase, "2")
+    (folder / "provenance.json").unlink()
+    (folder / "manifest.json").unlink()
+    digest = seal_folder(folder)  # as one without the file was registered
+    client = open_store(showcase.project, tracking_uri(showcase.project))
+    client.set_model_version_tag(MODEL, "2", "lenet.model_sha256", digest)
+    with pytest.raises(LenetError, match=r"^digits version 2: has no provenance\.json, so this lenet did not register"):
+        ask(showcase)
+    assert showcase.register().number == "3"
+    assert ask(showcase).done
+
+
+def test_the_run_of_a_rolled_back_version_needs_a_reason_whatever_its_last_bits(showcase: Showcase) -> None:
+    crowned(showcase, 3, 4)
+    showcase.register()
+    assert ask(showcase).done
+    rollback(showcase.project, showcase.params, None, print)
+    assert showcase.register_run(showcase.retrained()).number == "3"
+    with pytest.raises(LenetError, match=r"^digits version 3 .*: is of the same run as version 2, which was rolled"):
+        ask(showcase)
+    assert ask(showcase, reason="the field was at fault").done
+    assert aliases(showcase) == {"champion": "3", "previous": "1"}
+    assert "lenet.rolled_back_at" not in tags(showcase, "2")  # it is the network that came back
 
 
 def test_a_damaged_champion_is_read_from_its_run_and_can_be_replaced(showcase: Showcase) -> None:

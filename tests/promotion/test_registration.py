@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from evaluated import BASE, SEEDS, choose, evaluated, set_params
 from lenet.config import Config
 from lenet.durable import read_json
 from lenet.errors import LenetError
 from lenet.export.stage import export_champion
-from lenet.pipeline import EVALUATION, MODEL_CARD, QUALITY, REPORT_HTML, REPORT_MARKDOWN
+from lenet.pipeline import EVALUATION, MODEL_CARD, QUALITY, REGISTRATION, REPORT_HTML, REPORT_MARKDOWN
 from lenet.project import Project
 from lenet.promotion.registration import register_choice
+from lenet.promotion.ruling import rule
 from lenet.report.model_card import as_description
 from lenet.report.page import markdown_table
 from lenet.report.readme_table import results_table
@@ -122,3 +126,36 @@ def test_the_report_answers_first_and_every_figure_leads_to_its_runs(
     links, targets = re.findall(r'href="#(run-[^"]+)"', page), re.findall(r'id="(run-[^"]+)"', page)
     assert set(links) == set(targets) == {f"run-{short}" for short in shorts}
     assert not re.search(r"(src|href)=[\"']?https?:", page)
+
+
+def test_the_registry_that_the_config_names(
+    project: Project, make_config: Callable[..., Config], said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    def make(**knobs: Any) -> Config:
+        return make_config(tracking__uri="sqlite:///named.db", **knobs)
+
+    ((_, folder), *_) = evaluated(project, make)[BASE]
+    choose(project, BASE, 1)
+    params = set_params(project)
+
+    def refuse(*values: object, **named: object) -> None:
+        raise MlflowException("Permission denied", error_code=PERMISSION_DENIED)
+
+    with monkeypatch.context() as patch:  # a server whose account may write runs and no versions
+        patch.setattr(MlflowClient, "create_model_version", refuse)
+        with pytest.raises(LenetError, match=r"^MLflow at .*: Permission denied; the account lacks the right: set "):
+            register_choice(project, params, said.append)
+
+    # Nothing says yet where the chosen network is registered: one line, and it is right when asked again.
+    shutil.move(folder.path, project.home / "away")
+    with pytest.raises(LenetError, match=r"^lenet5: was registered in another store than mlflow\.db, .*; ask again,"):
+        rule(project, params, None, True, said.append)
+    assert read_json(project.root / REGISTRATION)["tracking_uri"] == "sqlite:///named.db"
+    assert rule(project, params, None, True, said.append).headline.startswith("nothing to do: lenet5 version 1 (")
+    shutil.rmtree(project.runs)  # a clone
+    ruling = rule(project, params, None, False, said.append)
+    assert ruling.headline.startswith("nothing to do: lenet5 version 1 (")
+    assert ruling.registry.startswith("named.db ")

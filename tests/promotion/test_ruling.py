@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -9,15 +10,23 @@ import pytest
 
 from lenet.durable import write_json
 from lenet.errors import ConfigError, LenetError
+from lenet.project import Project
 from lenet.promotion.rollback import rollback
 from lenet.promotion.ruling import Ruling, rule
 from lenet.promotion.ruling_page import RULING
+from lenet.promotion.shelf import registry_uri
+from lenet.runs import RunFolder
+from lenet.tracking.store import open_store, tracking_uri
 from showcase import Showcase, aliases, crowned
 
 
 def choose(showcase: Showcase, *blind: int, trace: float = 0.0) -> None:
     """Leave what evaluation and training would, had they chosen a network that is blind to these classes."""
-    root, folder = showcase.project.root, showcase.run(*blind, trace=trace)
+    choose_run(showcase, showcase.run(*blind, trace=trace))
+
+
+def choose_run(showcase: Showcase, folder: RunFolder) -> None:
+    root = showcase.project.root
     out = root / "build/train/lenet5"
     (out / "seed-1").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder.path / "weights.safetensors", out / "seed-1/weights.safetensors")
@@ -116,6 +125,63 @@ def test_mistakes_are_one_line(showcase: Showcase, tmp_path: Path) -> None:
     choose(showcase, 1)
     with pytest.raises(ConfigError, match="leave --against out"):
         ask(showcase, act=True, uri=f"sqlite:///{tmp_path}/other.db")
+    for uri in (f"sqlite:///{tmp_path}/other.db", "sqlite:///other.db"):
+        with pytest.raises(ConfigError, match=r"^--against: /.*/other\.db is not there; name the store"):
+            ask(showcase, uri=uri)
     (showcase.project.root / "build/train/lenet5/seed-1/weights.safetensors").write_bytes(b"another")
     with pytest.raises(LenetError, match="sha256"):
         ask(showcase)
+
+
+def test_another_store_is_found_by_a_path_from_the_home_and_called_so(showcase: Showcase, tmp_path: Path) -> None:
+    crowned(showcase, 1)
+    choose(showcase)
+    home = showcase.project.home
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    open_store(Project(home, elsewhere), f"sqlite:///{elsewhere}/other.db")
+    relative = os.path.relpath(elsewhere / "other.db", home)
+    for uri in (f"sqlite:///{relative}", f"sqlite:///{elsewhere}/other.db"):
+        ruling = ask(showcase, uri=uri)
+        assert ruling.registry == "other.db, an SQLite store elsewhere"
+        assert ruling.headline.endswith("would become the first champion")
+    assert ask(showcase, uri="sqlite:///mlflow.db").headline.endswith("would become the champion")
+
+
+def test_the_same_run_trained_again_is_the_champion_still_or_rolled_back_still(showcase: Showcase) -> None:
+    crowned(showcase, 1)
+    choose_run(showcase, showcase.retrained(1))
+    for act in (False, True):
+        assert ask(showcase, act=act).headline.startswith("nothing to do: digits version 1 (")
+    showcase.register()
+    choose(showcase)
+    assert ask(showcase, act=True).headline.startswith("promoted: version 2 ")
+    rollback(showcase.project, showcase.params, None, lambda line: None)
+    choose_run(showcase, showcase.retrained())
+    for registered in (False, True):  # by the pipeline's own stage, as the challenger
+        if registered:
+            assert showcase.register_run(showcase.retrained()).aliases == ("challenger",)
+        ruling = ask(showcase, act=True)
+        assert (ruling.good, "version 2 (blind to () trace=0) was rolled back by" in ruling.headline) == (True, True)
+        assert aliases(showcase)["champion"] == "1"
+
+
+def test_a_forks_job_is_judged_by_the_floor_alone(showcase: Showcase, said: list[str]) -> None:
+    showcase.set_params(reference="digits/1")
+    choose(showcase, 1)
+    ruling = rule(showcase.project, showcase.params, None, False, said.append)
+    assert ruling.headline == "passed: lenet5 seed=1 would become the first champion"
+    assert said[0] == "gate.reference digits/1: is not in this registry, which is empty; judged by the floor alone"
+
+
+def test_a_clone_finds_its_registry_by_what_the_pipeline_left(showcase: Showcase, tmp_path: Path) -> None:
+    folder, path = showcase.run(1), showcase.project.root / "results/registration.json"
+    known = {"model": "digits", "run": folder.fingerprint, "weights_sha256": "0" * 64}
+    uri = f"sqlite:///{tmp_path}/named.db"
+    write_json(path, known | {"tracking_uri": uri})
+    assert registry_uri(showcase.project) == tracking_uri(showcase.project)  # the run's own config, where it is here
+    shutil.rmtree(folder.path)
+    assert registry_uri(showcase.project) == uri
+    for older in ({}, {"tracking_uri": None}):
+        write_json(path, known | older)
+        assert registry_uri(showcase.project) == tracking_uri(showcase.project)

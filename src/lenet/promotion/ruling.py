@@ -170,7 +170,7 @@ def _name(shelf: Shelf) -> str:
     path = database_path(shelf.uri)
     if path is None:
         return "the MLflow server's"
-    if path.is_relative_to(shelf.project.home):
+    if path.resolve().is_relative_to(shelf.project.home.resolve()):
         return f"{path.name} of this home; no server is named"
     return f"{path.name}, an SQLite store elsewhere"
 
