@@ -40,12 +40,33 @@ def test_actions_are_pinned_by_commit(path: Path) -> None:
     used = re.findall(r"uses: *(.*)", path.read_text())
     assert used
     for action in used:
-        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+        assert re.fullmatch(r"[\w-]+/[\w-]+(/[\w-]+)?@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
 
 
 def test_the_same_action_is_the_same_commit_everywhere() -> None:
     used = {tuple(found) for path in WORKFLOWS for found in re.findall(r"uses: *(\S+)@(\S+)", path.read_text())}
     assert len(used) == len({name for name, _ in used})
+    caches = {commit for name, commit in used if name.startswith("actions/cache")}
+    assert len(caches) == 1
+
+
+def test_what_was_begun_is_kept_for_the_next_job_whatever_became_of_this_one() -> None:
+    job = Job.read(RETRAIN, "retrain", {"github.run_id": "7", "github.run_attempt": "2"})
+    names = [step.get("uses", "").partition("@")[0] or step.get("name") for step in job.steps]
+    save, restore = (job.steps[names.index(f"actions/cache/{what}")] for what in ("save", "restore"))
+    assert names.index("actions/cache/restore") < names.index("retrain") < names.index("actions/cache/save")
+    job.failed = True
+    assert job.is_wanted(save)
+    assert save["with"]["path"] == restore["with"]["path"]
+    kept = save["with"]["path"].split()
+    assert kept == [".dvc/cache", "runs", "searches", "promotions"]
+    # A key is saved once: one of its own for each attempt, and the newest of all is brought.
+    assert job.fill(save["with"]["key"]) == job.fill(restore["with"]["key"]) == "runs-7-2"
+    assert restore["with"]["restore-keys"] == "runs-"
+    (block,) = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs/ci.md").read_text(), flags=re.DOTALL)
+    cache = yaml.safe_load(block)["retrain"]["cache"]
+    assert set(kept) <= set(cache["paths"])
+    assert cache["when"] == "always"
 
 
 def test_expressions_are_evaluated_as_on_github() -> None:

@@ -9,7 +9,7 @@ import pytest
 from lenet.durable import read_json
 from lenet.errors import LenetError
 from lenet.promotion.gate import Answer, ensure_champion, promote
-from lenet.promotion.history import read_history
+from lenet.promotion.history import read_history, who
 from lenet.promotion.rollback import rollback
 from lenet.tracking.sealed import seal_folder
 from lenet.tracking.store import open_store, tracking_uri
@@ -43,7 +43,7 @@ def test_the_first_needs_the_floor_alone_and_a_better_one_takes_its_place(showca
     assert (second.new.git_commit, second.new.data_digest) == ("c0ffee", tags(showcase, "2")["lenet.data_digest"])
     assert second.verdict is not None
     assert second.verdict["gate_uses"] == 1
-    assert "@" in second.who
+    assert second.who == who()
     told = tags(showcase, "2")
     assert told["lenet.verdict"] == "promoted: better"
     assert (told["lenet.promoted_at"], told["lenet.promoted_by"]) == (second.when, second.who)

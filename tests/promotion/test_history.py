@@ -8,6 +8,7 @@ import pytest
 from lenet.errors import DamagedError
 from lenet.project import Project
 from lenet.promotion.history import (
+    CI_ACCOUNTS,
     Entry,
     Party,
     close_intent,
@@ -15,6 +16,7 @@ from lenet.promotion.history import (
     next_number,
     read_history,
     read_intent,
+    who,
     write_intent,
 )
 from lenet.promotion.judging import JUDGED_ON, count_gate_uses
@@ -82,6 +84,16 @@ def test_uses_of_the_images_are_counted_by_what_was_compared() -> None:
     # another machine judged version 3 by the same images, and version 2 is in the history already
     known = [version("2", "b", **{JUDGED_ON: "t"}), version("3", "d", **{JUDGED_ON: "t"}), version("4", "e")]
     assert count_gate_uses(judged, known, "t", ("c" * 64, "a" * 64)) == 3
+
+
+def test_who_is_a_person_in_ci_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in CI_ACCOUNTS:
+        monkeypatch.delenv(variable, raising=False)
+    assert "@" in who()
+    for variable, name in zip(CI_ACCOUNTS, ("octocat", "root"), strict=True):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, name)
+            assert who() == f"{name} (CI)"
 
 
 def test_who_was_champion_last() -> None:
