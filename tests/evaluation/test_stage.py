@@ -13,7 +13,9 @@ from lenet.config import Config
 from lenet.data.prepared import load_test, read_card
 from lenet.durable import read_json, sha256_file, write_json
 from lenet.errors import DamagedError, LenetError
+from lenet.evaluation.comparisons import VariantErrors, compare_errors
 from lenet.evaluation.measures import exact_interval, negative_log_likelihood
+from lenet.evaluation.quality_pictures import draw_qualities
 from lenet.evaluation.stage import Trained, evaluate, read_trained
 from lenet.network.field import DigitReader, Field
 from lenet.network.lenet5 import build_network
@@ -96,6 +98,21 @@ def test_every_network_reads_the_test_set_and_the_choice_is_made_on_validation(s
     pictures = ("test_errors.png", "confusion_matrix.png", "misread_digits.png")
     for name in (*pictures, "reliability.png", "recall.png", "robustness.png"):
         assert (stage.plots / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_pictures_say_the_confidence_that_was_asked_for(stage: Stage, tmp_path: Path) -> None:
+    body, images = stage(), {}
+    rows = [
+        VariantErrors(name, [run["misread"] for run in found["runs"]], body["images"])
+        for name, found in body["variants"].items()
+    ]
+    for confidence in (CONFIDENCE, 0.95):
+        draw_qualities(tmp_path, stage.qualities["networks"], body["choice"]["variant"], confidence)
+        compare_errors(rows, tmp_path / "test_errors.png", confidence=confidence)
+        names = ("reliability.png", "recall.png", "test_errors.png")
+        images[confidence] = [(tmp_path / name).read_bytes() for name in names]
+    assert images[CONFIDENCE] == [(stage.plots / name).read_bytes() for name in names]
+    assert all(one != other for one, other in zip(*images.values(), strict=True))
 
 
 def test_twice_gives_the_same_and_the_run_folders_that_are_here_keep_it(stage: Stage) -> None:

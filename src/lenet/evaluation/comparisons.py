@@ -11,7 +11,7 @@ import numpy as np
 
 from lenet.evaluation import canvas
 from lenet.evaluation.canvas import BLUE, CYCLE, DASHES, INK, MARKED_EPOCHS, ORANGE, History
-from lenet.evaluation.measures import PERCENT, exact_interval
+from lenet.evaluation.measures import CONFIDENCE, PERCENT, exact_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +78,12 @@ def _beside(axes: Axes, place: int, text: str) -> None:
     axes.text(1.02, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5, color=INK)
 
 
-def compare_errors(rows: Sequence[VariantErrors], path: Path, title: str = "Test error of each variant") -> None:
+def compare_errors(
+    rows: Sequence[VariantErrors],
+    path: Path,
+    title: str = "Test error of each variant",
+    confidence: float = CONFIDENCE,
+) -> None:
     """Draw each variant's test error: a dot for each seed, their mean, and the exact interval of all seeds together.
 
     The interval counts every seed's images as if they were new ones. It says how far the count is from exact, not
@@ -88,20 +93,21 @@ def compare_errors(rows: Sequence[VariantErrors], path: Path, title: str = "Test
         rows: the variants, drawn from top to bottom.
         path: the PNG.
         title: any text.
+        confidence: of the intervals.
     """
     figure = canvas.figure(8.0, 1.25 + 0.42 * max(len(rows), 1), title)
     axes = figure.subplots()
     if not rows:
         canvas.sentence(axes, "No variant was evaluated yet.")
         return canvas.save(figure, path)
-    canvas.style(axes, "Dot: one seed   Line: mean   Bar: exact 95 % interval, all seeds pooled")
+    canvas.style(axes, f"Dot: one seed   Line: mean   Bar: exact {PERCENT * confidence:g} % interval, all seeds pooled")
     axes.grid(visible=False, axis="y")
     for place, row in enumerate(rows):
         if not row.errors:
             _beside(axes, place, "no run")
             continue
         rates = [PERCENT * errors / row.images for errors in row.errors]
-        low, high = exact_interval(sum(row.errors), row.images * len(row.errors))
+        low, high = exact_interval(sum(row.errors), row.images * len(row.errors), confidence)
         axes.barh(place, high - low, left=low, height=0.56, color=BLUE, alpha=0.18, linewidth=0)
         # Seeds with the same count lie over each other: the more there are, the darker the dot.
         axes.plot(rates, [place] * len(rates), "o", color=BLUE, markersize=5, alpha=0.55, markeredgewidth=0)

@@ -13,13 +13,16 @@ from lenet.evaluation.robustness import Curve
 RELIABILITY, RECALL, ROBUSTNESS = "reliability.png", "recall.png", "robustness.png"
 
 
-def draw_qualities(plots: Path, qualities: Mapping[str, Sequence[dict[str, Any]]], chosen: str) -> None:
+def draw_qualities(
+    plots: Path, qualities: Mapping[str, Sequence[dict[str, Any]]], chosen: str, confidence: float
+) -> None:
     """Draw calibration and recall of the chosen variant's networks, and the robustness of every variant.
 
     Args:
         plots: folder of the pictures.
         qualities: for each variant what `quality.measure_network` told of each seed's network.
         chosen: the variant that was chosen on validation.
+        confidence: that the intervals were made with.
     """
     from lenet.evaluation.quality_plots import recall_by_class, reliability_diagram, robustness_curves
 
@@ -28,11 +31,13 @@ def draw_qualities(plots: Path, qualities: Mapping[str, Sequence[dict[str, Any]]
         {f"seed {one['seed']}": [ReliabilityBin(**body) for body in one["reliability"]] for one in own},
         plots / RELIABILITY,
         f"{chosen}: is it as often right as it is sure?",
+        confidence,
     )
     recall_by_class(
         {f"seed {one['seed']}": [ClassRecall(**body) for body in one["recalls"]] for one in own},
         plots / RECALL,
         f"{chosen}: digits of each class that are read right",
+        confidence,
     )
     robustness_curves(
         {name: [[Curve(**body) for body in one["robustness"]] for one in found] for name, found in qualities.items()},

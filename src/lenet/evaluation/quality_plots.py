@@ -12,7 +12,7 @@ from lenet.evaluation import canvas
 from lenet.evaluation.calibration import ReliabilityBin
 from lenet.evaluation.canvas import CYCLE, DASHES, SOFT
 from lenet.evaluation.comparisons import NAME_CHARACTERS
-from lenet.evaluation.measures import PERCENT
+from lenet.evaluation.measures import CONFIDENCE, PERCENT
 from lenet.evaluation.recall import ClassRecall
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ def _percent_axis(axis: Any) -> None:
     axis.set_major_formatter(lambda value, _: f"{value:.4g} %")
 
 
+def _bar(confidence: float) -> str:
+    return f"Bar: exact {PERCENT * confidence:g} % interval"
+
+
 def _beside(axes: Axes, handles: Sequence[Any], names: Sequence[str]) -> None:
     if handles:
         canvas.legend(axes, handles, names, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
@@ -46,13 +50,16 @@ def _estimates(axes: Axes, places: Sequence[Any], found: Sequence[Any], what: st
     return axes.plot(places, [getattr(each, what) for each in found], "o", color=colour, markersize=4.5)
 
 
-def reliability_diagram(models: Mapping[str, Sequence[ReliabilityBin]], path: Path, title: str) -> None:
+def reliability_diagram(
+    models: Mapping[str, Sequence[ReliabilityBin]], path: Path, title: str, confidence: float = CONFIDENCE
+) -> None:
     """Draw accuracy over confidence with exact intervals, and under it how many images have that confidence.
 
     Args:
         models: for each model its bins, as `reliability` returns them.
         path: the PNG.
         title: any text.
+        confidence: that the bins' intervals were made with.
     """
     figure = canvas.figure(7.6, 5.6, title)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -61,7 +68,7 @@ def reliability_diagram(models: Mapping[str, Sequence[ReliabilityBin]], path: Pa
         below.set_axis_off()
         canvas.sentence(above, "No image was read yet.")
         return canvas.save(figure, path)
-    canvas.style(above, "Bar: exact 95 % interval   Below the diagonal: surer than right", "", "read right")
+    canvas.style(above, f"{_bar(confidence)}   Below the diagonal: surer than right", "", "read right")
     canvas.style(below, "", "confidence", "images")
     above.plot([0, PERCENT], [0, PERCENT], "--", color=SOFT, linewidth=1)
     handles, names = [], []
@@ -85,13 +92,16 @@ def reliability_diagram(models: Mapping[str, Sequence[ReliabilityBin]], path: Pa
     return canvas.save(figure, path)
 
 
-def recall_by_class(models: Mapping[str, Sequence[ClassRecall]], path: Path, title: str) -> None:
+def recall_by_class(
+    models: Mapping[str, Sequence[ClassRecall]], path: Path, title: str, confidence: float = CONFIDENCE
+) -> None:
     """Draw each class's recall with its exact interval, the models side by side.
 
     Args:
         models: for each model its classes, as `class_recalls` returns them; a class without images is left out.
         path: the PNG.
         title: any text.
+        confidence: that the classes' intervals were made with.
     """
     figure = canvas.figure(8.6, 3.6, title)
     axes = figure.subplots()
@@ -110,7 +120,7 @@ def recall_by_class(models: Mapping[str, Sequence[ClassRecall]], path: Path, tit
     if not handles:
         canvas.sentence(axes, "No image was read yet.")
         return canvas.save(figure, path)
-    canvas.style(axes, "Recall of each class: read right, of its images   Bar: exact 95 % interval", "class")
+    canvas.style(axes, f"Recall of each class: read right, of its images   {_bar(confidence)}", "class")
     axes.grid(visible=False, axis="x")
     if max(labels) < TICKED_CLASSES:
         axes.set_xticks(range(max(labels) + 1))

@@ -106,8 +106,8 @@ def evaluate(
     }
     best = next(row for row in variants[choice.variant]["runs"] if row["seed"] == choice.seed)
     network = f"{choice.variant}, seed {choice.seed} (run {best['fingerprint'][:SHORT]})"
-    _draw(plots, variants, logits[choice.variant], labels, images, network)
-    draw_qualities(plots, qualities, choice.variant)
+    _draw(plots, variants, logits[choice.variant], labels, images, network, confidence)
+    draw_qualities(plots, qualities, choice.variant, confidence)
     body = {
         "data": data,
         "test_digest": card["test_digest"],
@@ -155,6 +155,7 @@ def _draw(
     labels: NDArray[np.uint8],
     images: NDArray[np.uint8],
     network: str,
+    confidence: float,
 ) -> None:
     from lenet.evaluation import plots as draw
     from lenet.evaluation.mistakes import misread_digits
@@ -163,7 +164,7 @@ def _draw(
     rows = [
         VariantErrors(name, [run["misread"] for run in found["runs"]], len(labels)) for name, found in variants.items()
     ]
-    compare_errors(rows, plots / "test_errors.png")
+    compare_errors(rows, plots / "test_errors.png", confidence=confidence)
     classes = logits.shape[1]
     draw.confusion_matrix(measures.confusion(logits, labels, classes), plots / "confusion_matrix.png", network)
     places = np.arange(len(labels))
