@@ -85,7 +85,7 @@ def facts(make_config: Callable[..., Config]) -> CardFacts:
         recipe=(quality(1, "other"), quality(2, RUN)),
         data={
             "raw": {"labels": TEST_LABELS_SHA256},
-            "counts": {"validation": {"images": 5000}, "test": {"images": 10000}},
+            "counts": {"train": {"images": 55000}, "validation": {"images": 5000}, "test": {"images": 10000}},
         },
         gate=Gate(0.2, 0.95, 1.5, 0.05, None),
         answer=Answer("relu was chosen.", ("Over seeds.",)),
@@ -124,6 +124,23 @@ def test_says_what_a_card_has_to_say(facts: CardFacts) -> None:
     assert "Model Cards for Model Reporting" in card
     assert "Out of scope: any decision about people" in card
     assert "stays below 1.5 %" in card
+
+
+@pytest.mark.parametrize(
+    ("cut", "training", "validation"),
+    [((500, 200), "500", "200"), ((None, 10_000), "50,000", "10,000"), ((None, 0), "60,000", "0")],
+)
+def test_the_sizes_are_the_runs_own(
+    facts: CardFacts,
+    make_config: Callable[..., Config],
+    cut: tuple[int | None, int],
+    training: str,
+    validation: str,
+) -> None:
+    config = make_config(data__name="numbers", data__train_size=cut[0], data__validation_size=cut[1])
+    card = model_card(replace(facts, config=config)).splitlines()
+    assert f"| training | {training} | data |" in card
+    assert f"| validation | {validation} | of the same files, held out by class |" in card
 
 
 def test_mnists_own_limits_are_said_of_mnist_alone(facts: CardFacts) -> None:

@@ -132,10 +132,12 @@ def _limits(facts: CardFacts) -> Section:
 
 def _data(facts: CardFacts) -> Section:
     counts, doubted = facts.data["counts"], len(DOUBTFUL_LABELS)
-    images = facts.config.data.train_size or counts["train"]["images"]
+    # The card's own cut is that of conf/data; the run's may be another, of the same files.
+    validation = facts.config.data.validation_size
+    images = facts.config.data.train_size or counts["train"]["images"] + counts["validation"]["images"] - validation
     rows = [
         ("training", f"{images:,}", facts.identity["data_digest"]),
-        ("validation", f"{counts['validation']['images']:,}", "of the same files, held out by class"),
+        ("validation", f"{validation:,}", "of the same files, held out by class"),
         ("test", f"{counts['test']['images']:,}", facts.evaluation["test_digest"]),
     ]
     known = (
