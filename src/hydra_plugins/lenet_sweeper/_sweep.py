@@ -15,7 +15,7 @@ from lenet.laboratory import say
 from lenet.runs import locate
 from lenet.search.samplers import named_sampler
 from lenet.search.storage import WATCH, open_storage, storage_errors
-from lenet.search.study import FINGERPRINT, SeatedStudy
+from lenet.search.study import FINGERPRINT, OUTCOME, SeatedStudy
 from lenet.search.worker import WAIT_SECONDS
 from lenet.sweep import conclude
 from lenet.tracking.store import shown_uri
@@ -139,6 +139,8 @@ class Sweep:
         self._shown.add(trial.number)
         if REFUSED in trial.user_attrs:
             self._tell_refused(trial.number, trial.user_attrs[REFUSED])
+        elif OUTCOME in trial.user_attrs:  # errors ended the work at it too often: it is not begun again
+            self._tell(f"trial {trial.number}: {trial.user_attrs[OUTCOME]['answer']}")
         else:
             self._launch(trial.number, self._question.space.words(trial.params))
 

@@ -39,6 +39,9 @@ LOOK_SECONDS = 1.0
 DRAWN = ".drawn.csv"
 """The trials that the pictures show: nothing new is drawn of the same."""
 
+MOST_FAILED = 3
+"""Trials that failed whose reasons are told at the end; `trials.csv` has all of them."""
+
 MARK_SECONDS = 5.0
 """Between two notes of how long the search has been at work; what a power cut can lose of it."""
 
@@ -235,6 +238,8 @@ class Session:
     def _tell_end(self, leads: bool) -> None:
         found, counts = standings(self._shared), self._shared.counts()
         self._tell(f"{counts.done} trials: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed")
+        for one in [one for one in found if one.state == "FAIL"][:MOST_FAILED]:
+            self._tell(f"trial {one.number}: {one.outcome.get('answer', 'failed')}")
         best = next(iter(ranked(found)), None)
         if best is None:
             if leads:
@@ -251,7 +256,7 @@ def pipeline_words(params: Params) -> list[str]:
     words += [f"search.trials={params.search.trials}", f"search.workers={params.search.workers}"]
     for override in params.overrides:
         key, equals, value = override.partition("=")
-        words.append(f"search.epochs={value}" if key == "trainer.epochs" and equals else override)
+        words.append(f"search.epochs={value}" if key.lstrip("+") == "trainer.epochs" and equals else override)
     return words
 
 

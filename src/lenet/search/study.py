@@ -26,7 +26,11 @@ SEATS = "lenet.seats"
 SESSION = "lenet.session."
 FINGERPRINT = "lenet.fingerprint"
 OUTCOME = "lenet.outcome"
+FAULTS = "lenet.faults"
 """Keys of what we write beside Optuna's own: user attributes of trials and of the study."""
+
+MOST_FAULTS = 3
+"""Errors that may end the work at a trial before it fails: what ends every worker that takes it is the trial's own."""
 
 REPLACED = "failed_trial"
 """System attribute by which Optuna's own retry names the trial that it begins again."""
@@ -179,9 +183,26 @@ class SeatedStudy:
             if not self.study.get_trials(deepcopy=False)[trial.number].state.is_finished():
                 raise  # otherwise this machine slept past its heartbeats, and another has told
 
+    def give_up(self, trial: Trial, error: Exception) -> None:
+        """Give back a trial at which an error ended the work; with the last of `MOST_FAULTS` it fails instead."""
+        number = trial._trial_id
+        attributes = self.storage.database.get_trial(number).user_attrs
+        faults = int(attributes.get(FAULTS, 0)) + 1
+        self.storage.database.set_trial_user_attr(number, FAULTS, faults)
+        if faults < MOST_FAULTS:
+            self.give_back(trial)
+            return
+        why = " ".join(str(error).split()) or type(error).__name__
+        outcome = {"answer": f"given up after {faults} errors, the last: {why}", "ended": round(time.time(), 3)}
+        self.storage.database.set_trial_user_attr(number, OUTCOME, outcome)
+        self.tell(trial, None, "FAIL")
+
     @contextmanager
     def at_work(self, trial: Trial) -> Iterator[None]:
-        """Show within the block, from a thread, that the trial is worked at; a block that fails gives it back."""
+        """Show within the block, from a thread, that the trial is worked at; a block that fails gives it back.
+
+        A signal gives it back as often as it comes, errors up to `MOST_FAULTS` times.
+        """
         over = threading.Event()
 
         def beat() -> None:
@@ -192,7 +213,10 @@ class SeatedStudy:
         thread.start()
         try:
             yield
-        except BaseException:
+        except Exception as error:
+            self.give_up(trial, error)
+            raise
+        except BaseException:  # a signal
             self.give_back(trial)
             raise
         finally:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet.asking import Origin, ask, end_early
 from lenet.config import Config
-from lenet.errors import RunFailedError, RunPruned
+from lenet.errors import ConfigError, DamagedError, RunFailedError, RunPruned
 from lenet.runs import FINISHED, RunFolder, locate
 from lenet.search.question import Question
 from lenet.search.storage import storage_errors
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 MEASURE = "val/error"
-TOO_LARGE = "not trained: "
+NOT_TRAINED = "not trained: "
+"""Start of what a table shows of a trial that was answered without training."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +69,22 @@ class Trials:
     def _answer(self, trial: Trial) -> Answer:
         began = time.monotonic()
         assignment = self._question.space.suggest(trial)
-        config = self._question.configure(assignment)
+        try:
+            config = self._question.configure(assignment)
+        except ConfigError as error:  # every end is allowed, and these values together are not
+            return Answer("FAIL", None, _untrained(str(error)))
         folder = locate(self._question.project, config, self._digest)
         trial.set_user_attr(FINGERPRINT, folder.fingerprint)
         too_large = self._check_parameters(trial, config)
         if too_large:
-            return Answer(
-                "PRUNED", None, {"answer": f"{TOO_LARGE}{too_large}", "epochs": 0, "seconds": 0.0, "ended": time.time()}
-            )
+            return Answer("PRUNED", None, _untrained(too_large))
         watch = _Watch(trial, folder, config.trainer.epochs, len(self._question.search.objectives) == 1)
         origin = Origin(self._name(trial), f"{ORIGIN}{self._shared.name}", self._question.overrides(assignment))
         try:
             watch.catch_up()
         except RunPruned as end:  # by epochs that a worker left behind: nothing is asked for
-            end_early(folder, str(end))
+            with suppress(DamagedError):  # of a status that cannot be read; whoever asks for the run mends it
+                end_early(folder, str(end))
             return Answer("PRUNED", None, watch.outcome(str(end), began))
         try:
             outcome = ask(self._question.project, config, self._digest, origin, watch.changed, _say_nothing)
@@ -134,17 +138,17 @@ class _Watch:
         ended again before anything is trained, if the pruner still says so.
         """
         if self._known_before is None:
-            self._known_before = len(self._folder.history())
+            self._known_before = len(self._history())
         self._report(may_prune and self._folder.state() != FINISHED)
 
     def changed(self, folder: RunFolder) -> None:
         """Report new epochs."""
-        if len(folder.history()) > self._reported:
+        if len(self._history()) > self._reported:
             self._report(may_prune=True)
 
     def outcome(self, answer: str, began: float) -> dict[str, Any]:
         """Return what the tables show of the trial."""
-        history = self._folder.history()
+        history = self._history()
         known_before = self._known_before or 0
         trained = sum(row["seconds"] for row in history[known_before:])
         return {
@@ -156,8 +160,14 @@ class _Watch:
             "ended": round(time.time(), 3),
         }
 
+    def _history(self) -> list[dict[str, float]]:
+        try:
+            return self._folder.history()
+        except DamagedError:  # as good as none: whoever asks for the run has it written anew
+            return []
+
     def _report(self, may_prune: bool) -> None:
-        for row in self._folder.history()[self._reported :]:
+        for row in self._history()[self._reported :]:
             epoch = int(row["epoch"])
             self._reported = epoch
             if not self._is_reported:  # with two objectives Optuna takes no reports
@@ -165,6 +175,10 @@ class _Watch:
             self._trial.report(row[MEASURE], epoch)
             if may_prune and epoch < self._epochs and self._trial.should_prune():
                 raise RunPruned(f"pruned after epoch {epoch}")
+
+
+def _untrained(why: str) -> dict[str, Any]:
+    return {"answer": f"{NOT_TRAINED}{why}", "epochs": 0, "seconds": 0.0, "ended": time.time()}
 
 
 def count_parameters(config: Config) -> int:
