@@ -1,16 +1,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from lenet.config import SgdConfig
+from lenet.durable import canonical_json, sha256_bytes
 from lenet.errors import ConfigError
+from lenet.fingerprint import code_digest
+from lenet.pipeline import read_params
 from lenet.project import Project
+from lenet.search import question as question_module
 from lenet.search.question import Question, read_question
+from lenet.search.session import pipeline_words
 
 Ask = Callable[..., Question]
+
+GROUPS = {
+    "optimizer": {"name": {"choices": ["adam", "sgd"]}, "schedule": {"name": {"choices": ["cosine", "constant"]}}}
+}
 
 
 def test_the_projects_own_search_is_right(project: Project) -> None:
@@ -63,6 +72,46 @@ def test_budget_workers_and_place_are_no_part_of_the_study(ask: Ask, project: Pr
     assert ask().study_name("other data") != name
 
 
+def test_a_field_that_was_taken_out_of_the_space_can_be_typed(project: Project) -> None:
+    question = read_question(project, ["~search.space.model.activation", "model.activation=tanh", "optimizer=adam"])
+    assert question.base.model.activation == "tanh"
+    assert not [one for one in question.space.parameters if one.name == "model.activation"]
+
+
+def test_what_params_yaml_says_of_every_variant_comes_through_the_same_door(project: Project) -> None:
+    params = read_params(project)
+    words = pipeline_words(replace(params, overrides=("++trainer.epochs=3", "data.train_size=400")))
+    question = read_question(project, words)
+    assert (question.base.trainer.epochs, question.base.data.train_size) == (3, 400)
+    with pytest.raises(ConfigError, match=r"model\.pooling=max: is searched by conf/search/recipe\.yaml"):
+        read_question(project, pipeline_words(replace(params, overrides=("model.pooling=max",))))
+
+
+def test_the_files_of_searched_groups_are_part_of_the_study(ask: Ask, project: Project) -> None:
+    alone, grouped = ask().study_name("digest"), ask(space=GROUPS).study_name("digest")
+    sgd = project.conf / "optimizer" / "sgd.yaml"
+    sgd.write_text(sgd.read_text().replace("momentum: 0.9", "momentum: 0.8"))
+    question_module._composed.cache_clear()  # as in another process
+    assert ask().study_name("digest") == alone
+    assert ask(space=GROUPS).study_name("digest") != grouped
+
+
+def test_without_searched_groups_a_study_has_the_name_it_always_had(project: Project) -> None:
+    question = read_question(project, [])
+    meaning = asdict(question.search)
+    for name in ("name", "base", "trials", "minutes", "workers", "storage"):
+        del meaning[name]
+    body = {
+        "space": question.space.tree(),
+        "base": question.base.identity(),
+        "data": "digest",
+        "code": code_digest(),
+        "search": meaning,
+    }
+    digest = sha256_bytes(canonical_json(body).encode())
+    assert question.study_name("digest") == f"recipe-{digest[:12]}"
+
+
 def test_a_trials_run_is_that_which_train_py_would_make(ask: Ask) -> None:
     from lenet.composition import compose
 
@@ -85,6 +134,19 @@ def test_a_trials_run_is_that_which_train_py_would_make(ask: Ask) -> None:
         (["search=nothing"], {}, "search=nothing: must be one of"),
         (["seed=3"], {}, "seed=3: a search has its own; use search.seed="),
         (["trainer.epochs=3"], {}, "trainer.epochs=3: a search has its own; use search.epochs="),
+        (["++seed=3"], {}, "++seed=3: a search has its own; use search.seed="),
+        (["+trainer.epochs=3"], {}, "+trainer.epochs=3: a search has its own; use search.epochs="),
+        (
+            ["optimizer.learning_rate=0.1"],
+            {},
+            "optimizer.learning_rate=0.1: is searched by conf/search/tiny.yaml;"
+            " take it out of the space with ~search.space.optimizer.learning_rate",
+        ),
+        (["++optimizer.learning_rate=0.1"], {}, "~search.space.optimizer.learning_rate"),
+        (["optimizer=sgd"], {"space": GROUPS}, "optimizer=sgd: is searched by conf/search/tiny.yaml; take it out of"),
+        (["optimizer.name=sgd"], {"space": GROUPS}, "with ~search.space.optimizer.name"),
+        (["optimizer/schedule=cosine"], {"space": GROUPS}, "with ~search.space.optimizer.schedule.name"),
+        (["optimizer.schedule={name:cosine}"], {"space": GROUPS}, "with ~search.space.optimizer.schedule.name"),
         (["data.validation_size=0"], {}, "a search chooses by the validation error"),
         (["search.objectives=[parameters]"], {}, "the first must be val/error"),
         (

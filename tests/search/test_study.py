@@ -146,6 +146,29 @@ def test_every_sampler_goes_with_every_pruner(ask: Ask, open_study: Open, sample
     assert shared.counts().complete == 8
 
 
+@pytest.mark.parametrize("pruner", ["asha", "hyperband", "median"])
+@pytest.mark.parametrize("first_epoch", [1, 2, 3])
+def test_no_pruner_ends_a_trial_before_its_first_epoch_is_over(
+    ask: Ask, open_study: Open, pruner: str, first_epoch: int
+) -> None:
+    question = ask(pruner=pruner, first_epoch=first_epoch, epochs=9, trials=9, startup_trials=1)
+    shared = open_study(question, worker=1)
+    ended: set[int] = set()
+    with ExitStack() as stack:
+        seat = shared.take_seat(stack)
+        for number in range(8):  # each is worse than all before it
+            trial = shared.claim(seat)
+            assert trial is not None
+            question.space.suggest(trial)
+            for epoch in range(1, 10):
+                trial.report(1.0 + number, epoch)
+                if trial.should_prune():
+                    ended.add(epoch)
+            shared.tell(trial, [1.0 + number], "COMPLETE")
+    assert min(ended) >= first_epoch
+    assert pruner == "hyperband" or min(ended) == first_epoch  # its ladders begin at different epochs
+
+
 def test_a_database_that_is_locked_is_one_line(ask: Ask, open_study: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage_module, "BUSY_SECONDS", 0.2)
     shared = open_study(ask(), worker=1)

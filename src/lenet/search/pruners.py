@@ -28,7 +28,5 @@ def build_pruner(search: SearchConfig) -> BasePruner:
             min_resource=search.first_epoch, max_resource=search.epochs, reduction_factor=search.reduction_factor
         )
     if search.pruner == "median":
-        return pruners.MedianPruner(
-            n_startup_trials=max(1, search.startup_trials), n_warmup_steps=search.first_epoch - 1
-        )
+        return pruners.MedianPruner(n_startup_trials=max(1, search.startup_trials), n_warmup_steps=search.first_epoch)
     return pruners.NopPruner()

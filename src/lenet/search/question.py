@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from lenet.composition import anchored, compose, compose_tree
+from lenet.composition import anchored, compose, compose_tree, one_line_errors
 from lenet.config import Config, parse_config
 from lenet.durable import canonical_json, sha256_bytes
 from lenet.errors import ConfigError
 from lenet.fingerprint import code_digest
 from lenet.project import Project
-from lenet.schema import Range, parse
+from lenet.schema import Range, flatten, parse
 from lenet.search.samplers import Sampler
-from lenet.search.space import WHERE, Assignment, Scalar, Space, read_space
+from lenet.search.space import WHERE, Assignment, Parameter, Scalar, Space, read_space
 
 GROUP = "search"
 DEFAULT = "recipe"
+OWN = ("seed", "trainer.epochs")
+"""Fields that a search has a knob of its own for."""
+
 DIGITS = 12
 """Of the digest in a study's name."""
 
@@ -101,12 +105,7 @@ class Question:
         Raises:
             ConfigError: the values do not go together.
         """
-        groups = tuple(
-            (group, value)
-            for name, value in assignment.items()
-            if (group := _group_of(self.project.conf, name)) is not None
-        )
-        tree = _compose_base(self, groups)
+        tree = _compose_base(self, _named_groups(self, assignment))
         for name, value in assignment.items():
             if _group_of(self.project.conf, name) is None:
                 _set(tree, name, value)
@@ -129,6 +128,9 @@ class Question:
             "data": data_digest,
             "code": code_digest(),
         }
+        groups = _group_choices(self)
+        if any(groups):  # the files of conf/ that its choices stand for; without any the base says it all
+            body["groups"] = [[picked, _identity(self, picked)] for picked in groups]
         meaning = asdict(self.search)
         for name in ("name", "base", "trials", "minutes", "workers", "storage"):
             del meaning[name]
@@ -156,13 +158,39 @@ def read_question(project: Project, words: Sequence[str]) -> Question:
     _check_search(search)
     space = read_space(space_tree)
     for word in typed:
-        if anchored(word).startswith(("trainer.epochs=", "seed=")):
-            key = word.partition("=")[0]
+        key = word.lstrip("+").partition("=")[0]
+        if key in OWN:
             raise ConfigError(f"{word}: a search has its own; use search.{key.removeprefix('trainer.')}=…")
+        _check_not_searched(project, word, space, chosen[-1].partition("=")[2])
     question = Question(project, search, space, typed, compose(project, [*search.base, *typed]))
     question = replace(question, base=_with_budget(question.base, search))
     _check_combinations(question)
     return question
+
+
+def _check_not_searched(project: Project, word: str, space: Space, option: str) -> None:
+    """Refuse an override of a field that the search sets in every trial: it would say nothing."""
+    set_here = _set_by(project.conf, word)
+    for parameter in space.parameters:
+        if parameter.name in set_here:
+            raise ConfigError(
+                f"{word}: is searched by conf/{GROUP}/{option}.yaml;"
+                f" take it out of the space with ~{WHERE}.{parameter.name}"
+            )
+
+
+def _set_by(conf: Path, word: str) -> set[str]:
+    """Return the fields that an override sets by name; a group's choice sets `<group>.name` alone."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    with one_line_errors(conf):
+        override = OverridesParser.create().parse_override(anchored(word))
+    key, value = override.key_or_group, override.value()
+    if override.is_delete() or override.package is not None:
+        return set()
+    if isinstance(value, dict):
+        return {f"{key}.{name}" for name, _ in flatten(value)}
+    return {f"{key.replace('/', '.')}.name"} if (conf / key).is_dir() else {key}
 
 
 def _check_search(search: SearchConfig) -> None:
@@ -190,18 +218,7 @@ def _with_budget(config: Config, search: SearchConfig) -> Config:
 
 def _check_combinations(question: Question) -> None:
     """Compose every combination of group choices with both ends of all other parameters."""
-    conf = question.project.conf
-    groups = [one for one in question.space.parameters if _group_of(conf, one.name)]
-    combinations = 1
-    for one in groups:
-        combinations *= len(one.ends)
-    if combinations > MOST_COMBINATIONS:
-        raise ConfigError(
-            f"{WHERE}: has {combinations} combinations of {', '.join(one.name for one in groups)};"
-            f" at most {MOST_COMBINATIONS} are searched together"
-        )
-    for values in itertools.product(*(one.ends for one in groups)):
-        picked = dict(zip((one.name for one in groups), values, strict=True))
+    for picked in _group_choices(question):
         for end in (0, -1):
             chosen: Assignment = {}
             for one in question.space.parameters:
@@ -213,6 +230,41 @@ def _check_combinations(question: Question) -> None:
                 told = ", ".join(f"{name}={value}" for name, value in chosen.items() if name in picked)
                 with_these = f" (with {told}; `when` can bring a field in for some choices alone)" if told else ""
                 raise ConfigError(f"{WHERE}: {error}{with_these}") from error
+
+
+def _group_choices(question: Question) -> list[Assignment]:
+    """Return every combination of the groups' choices that a trial can have; where there are no groups, the empty one.
+
+    Raises:
+        ConfigError: they are too many.
+    """
+    groups = [one for one in question.space.parameters if _is_group(question, one)]
+    combinations = math.prod(len(one.ends) for one in groups)
+    if combinations > MOST_COMBINATIONS:
+        raise ConfigError(
+            f"{WHERE}: has {combinations} combinations of {', '.join(one.name for one in groups)};"
+            f" at most {MOST_COMBINATIONS} are searched together"
+        )
+    return [
+        dict(zip((one.name for one in groups), values, strict=True))
+        for values in itertools.product(*(one.ends for one in groups))
+    ]
+
+
+def _is_group(question: Question, parameter: Parameter) -> bool:
+    return _group_of(question.project.conf, parameter.name) is not None
+
+
+def _identity(question: Question, picked: Assignment) -> dict[str, Any] | None:
+    try:
+        return parse_config(_compose_base(question, _named_groups(question, picked))).identity()
+    except ConfigError:  # a choice that `when` never brings in beside the others
+        return None
+
+
+def _named_groups(question: Question, assignment: Assignment) -> tuple[tuple[str, Scalar], ...]:
+    found = ((_group_of(question.project.conf, name), value) for name, value in assignment.items())
+    return tuple((group, value) for group, value in found if group is not None)
 
 
 def _group_of(conf: Path, name: str) -> str | None:
