@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 
 from lenet.durable import write_text
 from lenet.errors import ConfigError, LenetError
@@ -167,6 +168,17 @@ def test_no_pruner_ends_a_trial_before_its_first_epoch_is_over(
             shared.tell(trial, [1.0 + number], "COMPLETE")
     assert min(ended) >= first_epoch
     assert pruner == "hyperband" or min(ended) == first_epoch  # its ladders begin at different epochs
+
+
+def test_a_trial_that_lapsed_twice_is_hidden_twice(ask: Ask, open_study: Open) -> None:
+    shared = open_study(ask(), worker=1)
+    begin_again = shared.storage.database.get_heartbeat_stale_trial_callback()
+    assert begin_again is not None
+    for number in range(2):
+        shared.study.ask()
+        shared.study.tell(number, state=TrialState.FAIL)
+        begin_again(shared.study, shared.study.trials[number])
+    assert [trial.number for trial in shared.trials()] == [2]
 
 
 def test_a_database_that_is_locked_is_one_line(ask: Ask, open_study: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,8 +32,8 @@ FAULTS = "lenet.faults"
 MOST_FAULTS = 3
 """Errors that may end the work at a trial before it fails: what ends every worker that takes it is the trial's own."""
 
-REPLACED = "failed_trial"
-"""System attribute by which Optuna's own retry names the trial that it begins again."""
+REPLACED = "retry_history"
+"""System attribute by which Optuna's own retry names the trials that it begins again, all of them."""
 
 SECONDS_A_MINUTE = 60.0
 
@@ -102,7 +102,7 @@ class SeatedStudy:
     def trials(self) -> Sequence[FrozenTrial]:
         """Return every trial as it is now, less those that missed their heartbeats and were begun again as others."""
         trials = self.study.get_trials(deepcopy=False)
-        replaced = {trial.system_attrs.get(REPLACED) for trial in trials}
+        replaced = {number for trial in trials for number in trial.system_attrs.get(REPLACED, ())}
         return [trial for trial in trials if trial.number not in replaced]
 
     def counts(self, trials: Sequence[FrozenTrial] | None = None) -> Counts:
