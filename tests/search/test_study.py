@@ -181,6 +181,15 @@ def test_a_trial_that_lapsed_twice_is_hidden_twice(ask: Ask, open_study: Open) -
     assert [trial.number for trial in shared.trials()] == [2]
 
 
+def test_the_time_of_two_sessions_adds_up(ask: Ask, open_study: Open) -> None:
+    shared = open_study(ask())
+    now = time.time()
+    shared.mark_time("one", now - 30)
+    shared.study.set_user_attr("lenet.session.one", [now - 30, now - 20])  # it ended then
+    shared.mark_time("two", now - 5)
+    assert shared.spent_seconds() == pytest.approx(15, abs=1)
+
+
 def test_a_database_that_is_locked_is_one_line(ask: Ask, open_study: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage_module, "BUSY_SECONDS", 0.2)
     shared = open_study(ask(), worker=1)

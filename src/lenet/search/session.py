@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
+from uuid import uuid4
 
 from lenet.data.prepared import training_digest
 from lenet.data.sets import ensure_prepared
@@ -181,7 +181,7 @@ class Session:
         progress = Progress(self._name, self._question.search, self._tell)
         began = marked = time.time()
         done = self._shared.counts().done
-        session = os.getpid()
+        session = uuid4().hex  # a process id comes again, in containers at once
         with storage_errors(self._storage.url), progress.showing():
             crew.start()
             try:

@@ -270,9 +270,9 @@ class SharedStudy(SeatedStudy):
             end = max(end, last)
         return spent
 
-    def mark_time(self, seat: int, began: float) -> None:
-        """Note that the session of a seat has worked from `began` until now."""
-        self.study.set_user_attr(f"{SESSION}{seat}", [began, time.time()])
+    def mark_time(self, session: str, began: float) -> None:
+        """Note that a session, whose name no other has, has worked from `began` until now."""
+        self.study.set_user_attr(f"{SESSION}{session}", [began, time.time()])
 
     def _has_budget(self, counts: Counts) -> bool:
         minutes = self.question.search.minutes
