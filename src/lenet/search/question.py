@@ -122,7 +122,7 @@ class Question:
 
     def study_name(self, data_digest: str) -> str:
         """Return the study's name: whatever changes what a trial means is in it, the budget is not."""
-        body = {
+        body: dict[str, Any] = {
             "space": self.space.tree(),
             "base": self.base.identity(),
             "data": data_digest,
