@@ -33,7 +33,6 @@ class Crew:
         self._context = process_context()
         self._processes: dict[int, BaseProcess] = {}
         self._deaths = 0
-        self._failed = 0
 
     def start(self) -> None:
         """Start every worker."""
@@ -55,7 +54,7 @@ class Crew:
             has_progressed: a trial has ended since the last call.
 
         Raises:
-            LenetError: workers are killed again and again, or all of them failed.
+            LenetError: workers are killed again and again.
         """
         if has_progressed:
             self._deaths = 0
@@ -73,10 +72,6 @@ class Crew:
                         f" search.workers={self._size}? The same command goes on"
                     )
                 self._start(slot)
-            elif code > 0:
-                self._failed += 1
-        if self._failed and not self._processes:
-            raise LenetError("no worker could go on; the lines above say why, the same command goes on")
         return bool(self._processes)
 
     def end(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import yaml
 
 from lenet.config import Config
-from lenet.durable import write_json, write_text
+from lenet.durable import write_bytes, write_json, write_text
+from lenet.errors import ConfigError
 from lenet.pipeline import SEARCHED
 from lenet.search.question import Question
 from lenet.search.standing import Standing, pareto_front, ranked, trials_table
@@ -50,16 +50,35 @@ def write_findings(
         )
 
 
+def check_target(into: Path) -> Path:
+    """Return where findings are to be copied to, as a whole path, after looking whether they can be.
+
+    Raises:
+        ConfigError: it is no folder, and cannot become one.
+    """
+    target = into.resolve()
+    if not target.name or (target.exists() and not target.is_dir()):
+        raise ConfigError(f"--into {into}: is no folder that findings could be copied to")
+    return target
+
+
 def publish(folder: Path, into: Path) -> None:
-    """Copy a search's findings to where the pipeline, and `experiment=searched`, look for them."""
+    """Copy a search's findings to where the pipeline, and `experiment=searched`, look for them.
+
+    Other files that lie there are left alone; of the findings, those that this search does not have are deleted.
+    """
+    from lenet.search.pictures import PICTURES
+
     for name in FILES:
         if (folder / name).is_file():
             write_text(into / name, (folder / name).read_text(encoding="utf-8"))
     if (folder / PAGE).is_file():  # of several megabytes: beside the folder, so that the rest can be kept in git
-        write_text(into.with_suffix(".html"), (folder / PAGE).read_text(encoding="utf-8"))
-    shutil.rmtree(into / PLOTS, ignore_errors=True)
-    if (folder / PLOTS).is_dir():
-        shutil.copytree(folder / PLOTS, into / PLOTS)
+        write_text(into.with_name(f"{into.name}.html"), (folder / PAGE).read_text(encoding="utf-8"))
+    for name in PICTURES:
+        if (folder / PLOTS / name).is_file():
+            write_bytes(into / PLOTS / name, (folder / PLOTS / name).read_bytes())
+        else:
+            (into / PLOTS / name).unlink(missing_ok=True)
 
 
 def summary(question: Question, name: str, found: Sequence[Standing], counts: Counts) -> dict[str, Any]:

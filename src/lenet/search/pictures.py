@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 HISTORY, IMPORTANCE, PARALLEL, LEARNING, FRONT = (
     f"{name}.png" for name in ("history", "importance", "parallel", "learning", "front")
 )
+PICTURES = (HISTORY, IMPORTANCE, PARALLEL, LEARNING, FRONT)
+"""All that there can be."""
+
 MOST_FIELDS = 20  # bars: what comes after does not matter
 NAME_CHARACTERS = 40
 OFFSET: dict[str, Any] = {"textcoords": "offset points", "size": 8.5, "color": INK}

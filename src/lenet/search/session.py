@@ -22,7 +22,7 @@ from lenet.project import Project
 from lenet.runs import RunFolder
 from lenet.search.crew import Crew
 from lenet.search.dashboard import check_dashboard, dashboard
-from lenet.search.findings import BEST, ENDED, PAGE, PLOTS, SUMMARY, publish, write_findings
+from lenet.search.findings import BEST, ENDED, PAGE, PLOTS, SUMMARY, check_target, publish, write_findings
 from lenet.search.live import Progress
 from lenet.search.question import Question, read_question
 from lenet.search.standing import Standing, ranked, standings, trials_table
@@ -72,13 +72,14 @@ def search(
     question = read_question(project, words)
     if has_dashboard:
         check_dashboard()
+    target = None if into is None else check_target(into)
     check_feasible(project, question.base)
     url = study_url(project, question.search.storage)
     digest = training_digest(ensure_prepared(project, question.base.data.name, tell))
     storage = open_storage(project, url)
     session = Session(question, storage, question.study_name(digest), tuple(words), tell)
-    with _stoppable(), dashboard(url, tell) if has_dashboard else nullcontext():
-        session.run(is_joining, into)
+    with _stoppable(), dashboard(url, tell) if has_dashboard else nullcontext(), storage_errors(url):
+        session.run(is_joining, target)
 
 
 class Session:
@@ -182,7 +183,7 @@ class Session:
         began = marked = time.time()
         done = self._shared.counts().done
         session = uuid4().hex  # a process id comes again, in containers at once
-        with storage_errors(self._storage.url), progress.showing():
+        with progress.showing():
             crew.start()
             try:
                 counts = self._shared.counts()
@@ -198,6 +199,8 @@ class Session:
                 crew.end()
                 self._shared.mark_time(session, began)
                 self._shared.recover()
+        if not self._shared.is_over():
+            raise LenetError("no worker could go on; the lines above say why, the same command goes on")
 
     def _look(self, follower: Follower) -> tuple[list[Standing], Counts]:
         """Read the study, and have MLflow shown the trials that ended since the last look."""

@@ -143,21 +143,31 @@ def _key(name: str) -> int:
     return zlib.crc32(name.encode()) - (1 << 31)
 
 
-@contextmanager
-def storage_errors(url: str) -> Iterator[None]:
-    """Turn what a database says when it is locked, gone or refuses into one line."""
+def failures() -> tuple[type[Exception], ...]:
+    """Return what a database that is locked, gone or refuses raises."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
+    return StorageInternalError, SQLAlchemyError
+
+
+@contextmanager
+def storage_errors(url: str) -> Iterator[None]:
+    """Turn what a database says when it is locked, gone or refuses into one line."""
     try:
         yield
-    except (StorageInternalError, SQLAlchemyError) as error:
+    except failures() as error:
         cause = error.__cause__ or error
         line = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
         raise LenetError(
             f"{shown_uri(url)}: the study's database does not answer ({line.strip()});"
             " what is done is safe, the same command goes on with it"
         ) from error
+
+
+def is_storage_error(error: BaseException) -> bool:
+    """Say whether an error is the database's own, or `storage_errors`' line about one."""
+    return any(isinstance(one, failures()) for one in (error, error.__cause__))
 
 
 def open_storage(project: Project, url: str) -> StudyStorage:

@@ -6,14 +6,22 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lenet.search.pruners import build_pruner
 from lenet.search.question import Question
 from lenet.search.samplers import build_sampler
-from lenet.search.storage import HEARTBEAT_SECONDS, HOST, WATCH, StudyStorage, storage_errors
+from lenet.search.storage import (
+    HEARTBEAT_SECONDS,
+    HOST,
+    WATCH,
+    StudyStorage,
+    failures,
+    is_storage_error,
+    storage_errors,
+)
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -161,10 +169,18 @@ class SeatedStudy:
 
     def give_back(self, trial: Trial) -> None:
         """Leave a trial, with its values and its epochs so far, to whoever comes next."""
+        self._leave(trial._trial_id)
+
+    def _leave(self, number: int) -> bool:
+        from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        # Optuna pops waiting trials first; one that has its values already keeps them, and its number.
-        self.storage.database.set_trial_state_values(trial._trial_id, state=TrialState.WAITING)
+        try:
+            # Optuna pops waiting trials first; one that has its values already keeps them, and its number.
+            self.storage.database.set_trial_state_values(number, state=TrialState.WAITING)
+        except UpdateFinishedTrialError:  # it has ended meanwhile
+            return False
+        return True
 
     def tell(self, trial: Trial, values: list[float] | None, state: str) -> None:
         """Write down how a trial ended.
@@ -203,18 +219,27 @@ class SeatedStudy:
 
         A signal gives it back as often as it comes, errors up to `MOST_FAULTS` times.
         """
+        from optuna.exceptions import UpdateFinishedTrialError
+
         over = threading.Event()
 
         def beat() -> None:
             while not over.wait(HEARTBEAT_SECONDS):
-                self.storage.database.record_heartbeat(trial._trial_id)
+                with suppress(*failures()):  # the database is away: the work itself finds out, and says so
+                    self.storage.database.record_heartbeat(trial._trial_id)
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
         thread.start()
         try:
             yield
+        except UpdateFinishedTrialError:  # another has it: there is nothing to give back
+            raise
         except Exception as error:
-            self.give_up(trial, error)
+            if is_storage_error(error):  # no fault of the trial's; if it cannot be given back, its heartbeats end
+                with suppress(*failures()):
+                    self.give_back(trial)
+            else:
+                self.give_up(trial, error)
             raise
         except BaseException:  # a signal
             self.give_back(trial)
@@ -235,8 +260,7 @@ class SeatedStudy:
             seat = trial.user_attrs.get(SEAT)
             # Taking a trial and writing down whose it is are one step under the lock: without a seat it is nobody's.
             if seat is None or not self.storage.is_locked(self.name, _seat(seat)):
-                self.storage.database.set_trial_state_values(trial._trial_id, state=TrialState.WAITING)
-                recovered += 1
+                recovered += self._leave(trial._trial_id)
         with _without_experimental_warnings():
             fail_stale_trials(self.study)  # of a machine that hangs: its locks are held, its heart does not beat
         return recovered

@@ -60,7 +60,10 @@ class Trials:
             Stopped: a signal ended it; the trial waits for whoever comes next.
             LenetError: the study's database, or the data, is not there.
         """
-        with storage_errors(self._shared.storage.url):
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        # A machine that slept past its heartbeats finds its trial ended: it was begun again as another.
+        with suppress(UpdateFinishedTrialError), storage_errors(self._shared.storage.url):
             with self._shared.at_work(trial):
                 answer = self._answer(trial)
             trial.set_user_attr(OUTCOME, answer.outcome)

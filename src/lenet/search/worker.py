@@ -72,7 +72,7 @@ def _work(project: Project, words: tuple[str, ...], slot: int) -> None:
     from lenet.data.prepared import training_digest
     from lenet.parallel import take_gpu
     from lenet.search.question import read_question
-    from lenet.search.storage import open_storage, study_url
+    from lenet.search.storage import open_storage, storage_errors, study_url
     from lenet.search.study import SharedStudy
     from lenet.search.trial import Trials
     from lenet.training.processor import settle
@@ -83,7 +83,7 @@ def _work(project: Project, words: tuple[str, ...], slot: int) -> None:
     digest = training_digest(project.prepared(question.base.data.name))
     storage = open_storage(project, study_url(project, question.search.storage))
     name = question.study_name(digest)
-    with ExitStack() as stack:
+    with storage_errors(storage.url), ExitStack() as stack:
         seat = SharedStudy(question, storage, name).take_seat(stack)
         shared = SharedStudy(question, storage, name, worker=seat)
         _answer_all(shared, Trials(shared, digest), seat)
