@@ -155,7 +155,7 @@ def assert_findings(shell: Shell) -> None:
         results.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / "best.yaml", results / "best.yaml")
         asked = shell.run(
-            "python train.py experiment=searched data.train_size=1500 data.validation_size=500 trainer.epochs=3"
+            "python train.py experiment=searched data.train_size=1500 data.validation_size=500 trainer.epochs=3 seed=0"
         )
         assert "already trained" in asked.stdout
     finally:
