@@ -93,6 +93,7 @@ def swept(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Swept
     return Swept(shell, [state for _, state in told], runs)
 
 
+@pytest.mark.long
 def test_killed_sweep_trains_what_is_missing(swept: Swept, undisturbed: bytes) -> None:
     first, second = swept.states
     assert first == "already trained"
@@ -113,6 +114,7 @@ def test_flipped_bits_in_finished_runs_are_noticed_and_healed(swept: Swept) -> N
     assert swept.ask().stdout.count("already trained") == 2
 
 
+@pytest.mark.long
 def test_lost_database_is_filled_again(swept: Swept) -> None:
     home = swept.shell.home
     for path in home.glob("mlflow.db*"):

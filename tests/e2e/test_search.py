@@ -205,6 +205,7 @@ def test_a_second_terminal_joins_and_ctrl_c_leaves_a_study_that_goes_on(shell: S
     assert_whole(shell.home, 12)
 
 
+@pytest.mark.long
 def test_trials_whose_loss_is_not_finite_fail_and_the_search_goes_on(shell: Shell) -> None:
     rate = "search.space.optimizer.learning_rate"
     words = "optimizer=sgd optimizer/schedule=constant search.sampler=random"
