@@ -112,6 +112,7 @@ def test_promote_refuse_roll_back_promote(fresh: Shell) -> None:
     assert [version["version"] for version in tree["versions"]] == ["1", "2", "3"]
 
 
+@pytest.mark.long
 def test_registering_again_changes_nothing(fresh: Shell) -> None:
     before = aliases(fresh)
     assert "registered already" in fresh.run("lenet register").stderr

@@ -121,6 +121,7 @@ def test_gpu_where_there_is_none_fails_in_a_line(shell: Shell) -> None:
     assert not shell.home.exists()
 
 
+@pytest.mark.long
 def test_run_that_diverges_fails_leaves_no_weights_and_is_not_trained_twice(shell: Shell) -> None:
     diverging = "model.activation=relu optimizer=sgd optimizer.learning_rate=100 optimizer/schedule=constant"
     ask = f"python train.py {diverging} {ASK}"

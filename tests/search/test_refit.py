@@ -51,6 +51,7 @@ def diverging(make_tree: Callable[..., dict[str, Any]]) -> Config:
     return parse_config(make_tree(seed=0, model__activation="relu") | DIVERGES)
 
 
+@pytest.mark.long
 def test_the_choice_stands_on_some_seeds_and_what_is_said_of_it_on_others(
     project: Project, make_config: Make, make_tree: Callable[..., dict[str, Any]], said: list[str]
 ) -> None:
