@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lenet import __version__
 from lenet.collector import collect_rarely
+from lenet.deferred import defer_signal
 from lenet.errors import EXIT_FAILED
 from lenet.exits import guarded
 
@@ -25,6 +26,7 @@ Command = Callable[["Project", Arguments], None]
 def main(words: Sequence[str] | None = None) -> None:
     """Run one command; the process's exit code says whether it was done."""
     collect_rarely()
+    defer_signal()
     arguments = build_parser().parse_args(words)
     guarded(lambda: _run(arguments))
 

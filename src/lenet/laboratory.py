@@ -91,18 +91,17 @@ class Laboratory:
                 self._show(folder, config, follower)
         return outcome
 
-    def is_finished(self, config: Config) -> bool:
-        """Say whether a run needs no training."""
+    def folder(self, config: Config) -> RunFolder:
+        """Return where a run is, or will be."""
         prepared = ensure_prepared(self.project, config.data.name, self._tell)
-        return locate(self.project, config, training_digest(prepared)).state() == FINISHED
+        return locate(self.project, config, training_digest(prepared))
 
     def try_to_ask(self, config: Config, origin: Origin) -> Outcome:
         """Answer like `ask`; a run that failed is an answer too."""
         try:
             return self.ask(config, origin)
         except RunFailedError as error:
-            folder = locate(self.project, config, training_digest(self.project.prepared(config.data.name)))
-            return Outcome(folder, f"failed: {error}")
+            return Outcome(self.folder(config), f"failed: {error}")
 
     def place(self, folder: RunFolder, config: Config) -> Place | None:
         """Return where MLflow shows a run, once it does."""

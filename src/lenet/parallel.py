@@ -22,6 +22,7 @@ from lenet.errors import LenetError, RunFailedError, Stopped
 from lenet.exits import SIGNAL_BASE
 from lenet.laboratory import Laboratory, check_feasible
 from lenet.project import Project
+from lenet.runs import FINISHED
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Two processes of one thread train more than one of two."""
@@ -114,17 +115,21 @@ def ask_all(
         check_feasible(project, wish.config)
     outcomes: dict[int, Outcome] = {}
     with Laboratory(project, tell) as laboratory, ExitStack() as stack:
-        missing = [number for number, wish in enumerate(wishes) if not laboratory.is_finished(wish.config)]
+        folders = [laboratory.folder(wish.config) for wish in wishes]
+        finished = [number for number, folder in enumerate(folders) if folder.state() == FINISHED]
+        trainers: dict[str, int] = {}  # a run that is wished for twice is trained for the first who does
+        for number, folder in enumerate(folders):
+            if number not in finished:
+                trainers.setdefault(folder.fingerprint, number)
         waiting: dict[Future[Any], int] = {}
-        if missing:  # otherwise no process has to be made ready
-            pool = stack.enter_context(training_pool(min(workers or default_workers(), len(missing))))
-            for number in missing:
+        if trainers:  # otherwise no process has to be made ready
+            pool = stack.enter_context(training_pool(min(workers or default_workers(), len(trainers))))
+            for number in trainers.values():
                 wish = wishes[number]
                 waiting[pool.submit(_train, project.root, project.home, wish.config, wish.origin)] = number
         try:
-            for number, wish in enumerate(wishes):
-                if number not in missing:
-                    outcomes[number] = laboratory.ask(wish.config, wish.origin)
+            for number in finished:
+                outcomes[number] = laboratory.ask(wishes[number].config, wishes[number].origin)
             for done in as_completed(waiting):
                 wish = wishes[waiting[done]]
                 # MLflow and the pictures are shown here: workers leave them out
@@ -137,6 +142,11 @@ def ask_all(
                 tell(f"{outcome.folder.short}  {wish.origin.name}: {outcome.answer}")
         except BrokenProcessPool as error:
             raise LenetError("a training process was killed; the same command goes on from the last epochs") from error
+        for number, wish in enumerate(wishes):
+            if number not in outcomes:
+                first = outcomes[trainers[folders[number].fingerprint]]
+                has_failed = first.folder.state() != FINISHED
+                outcomes[number] = first if has_failed else laboratory.ask(wish.config, wish.origin)
     return [outcomes[number] for number in range(len(wishes))]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from lenet.collector import collect_rarely
+from lenet.deferred import defer_signal
 
 collect_rarely()  # before the imports, which are what takes long
+defer_signal()
 
 import optuna  # noqa: E402, F401
 

@@ -16,6 +16,7 @@ from lenet.asking import Origin
 from lenet.collector import collect_rarely
 from lenet.composition import anchored, one_line_errors, register_resolvers, to_config, unanchored
 from lenet.config import Config
+from lenet.deferred import defer_signal
 from lenet.durable import read_json, write_json, write_text
 from lenet.errors import DamagedError, LenetError
 from lenet.exits import guarded
@@ -100,6 +101,7 @@ def door(train: Callable[[], Any]) -> None:
             train()
 
     collect_rarely()
+    defer_signal()
     guarded(enter)
 
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from postgresql import postgresql
@@ -40,6 +41,13 @@ def study(home: Path, query: str) -> list[tuple[object, ...]]:
             return connection.execute(query).fetchall()
     except sqlite3.OperationalError:  # its tables are being made
         return []
+
+
+def summary(home: Path) -> dict[str, Any]:
+    """What the only search of a home says of itself."""
+    (path,) = home.glob("searches/*/summary.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
 
 
 def states(home: Path) -> Counter[str]:
@@ -138,6 +146,11 @@ def test_killed_whole_it_goes_on_and_shows_everything_once(shell: Shell) -> None
     assert_findings(shell)
     assert_tracked(shell, 10)
 
+    fewer = shell.run(command(8, workers=1))  # the first ones, as if no others had been asked for
+    assert "8 trials" in fewer.stderr
+    assert summary(shell.home)["trials"]["all"] == 8
+    assert_whole(shell.home, 10)
+
 
 def assert_findings(shell: Shell) -> None:
     (folder,) = [path.parent for path in shell.home.glob("searches/*/search.json")]
@@ -199,6 +212,10 @@ def test_a_second_terminal_joins_and_ctrl_c_leaves_a_study_that_goes_on(shell: S
     assert first.returncode == 130, told
     told, _ = second.communicate(timeout=PATIENCE_SECONDS)
     assert second.returncode == 0, told
+    found = summary(shell.home)  # the first one is gone: who outlived it leaves the findings
+    assert found["is_over"]
+    assert found["trials"]["all"] == 12
+    assert "best:" in told
     seats = study(shell.home, "select distinct value_json from trial_user_attributes where key = 'lenet.seat'")
     assert len(seats) == 2
     shell.run(command(12, workers=1, more=long))

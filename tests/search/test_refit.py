@@ -12,6 +12,7 @@ from lenet.durable import read_json, write_json
 from lenet.errors import ConfigError, LenetError
 from lenet.pipeline import REFIT, REFIT_RECIPE, REFITTED, SEARCH, compose_variants, read_params, write_variants
 from lenet.project import Project
+from lenet.runs import all_runs
 from lenet.search.findings import CANDIDATES
 from lenet.search.refit import refit
 
@@ -88,6 +89,8 @@ def test_where_none_trains_it_says_so_and_writes_nothing(
     with pytest.raises(LenetError, match=r"trial 0, the search's best, trains with none of the seeds \[11\]"):
         ask(project, [diverging(make_tree)], said, seeds=[11])
     assert not (project.root / REFIT).exists()
+    (folder,) = all_runs(project)  # wished for as a candidate and for the curse: it is tried once
+    assert len(folder.status()["attempts"]) == 1
 
 
 @pytest.mark.parametrize("change", [{"seeds": [0, 11]}, {"confirm": [0, 1]}])

@@ -49,6 +49,22 @@ def test_a_larger_budget_goes_on_in_the_same_study(ask: Ask, open_study: Open) -
         assert found.number == 1
 
 
+def test_a_smaller_budget_is_answered_by_the_first_trials(ask: Ask, open_study: Open) -> None:
+    larger = open_study(ask("search.trials=3"), worker=1)
+    with ExitStack() as stack:
+        seat = larger.take_seat(stack)
+        trials = [larger.claim(seat) for _ in range(3)]
+        for value, trial in enumerate(trials[:2]):
+            assert trial is not None
+            larger.study.tell(trial, float(value))
+        smaller = open_study(ask("search.trials=2"))
+        assert smaller.name == larger.name
+        assert smaller.is_over()  # though the third of the larger one is at work
+        assert not larger.is_over()
+        assert [trial.number for trial in smaller.trials()] == [0, 1]
+        assert [trial.value for trial in smaller.frozen().trials] == [0.0, 1.0]
+
+
 def test_a_trial_whose_worker_is_gone_goes_to_the_next_with_its_number_and_values(ask: Ask, open_study: Open) -> None:
     question = ask("search.trials=1")
     dying = open_study(question, worker=1)

@@ -109,7 +109,7 @@ class Sweep:
     def run(self) -> None:
         """Answer trials until there are n_trials, whoever else answers some of them, and name the best."""
         recovered = self._study.recover()
-        done = sum(trial.state.is_finished() for trial in self._asked())
+        done = sum(trial.state.is_finished() for trial in self._study.trials())
         place = f"study {self._study.name} in {shown_uri(self._study.storage.url)}"
         self._tell(f"{place}: {done} of {self._limit} trials are done")
         if recovered:
@@ -122,13 +122,9 @@ class Sweep:
                 time.sleep(WAIT_SECONDS)  # another process is at the last ones, and may leave them behind
         self._conclude()
 
-    def _asked(self) -> Sequence[FrozenTrial]:
-        """Return the trials there are of those asked for: the first ones, where more were asked for before."""
-        return self._study.trials()[: self._limit]
-
     def _is_over(self) -> bool:
         """Show what ended since the last look; say whether that was all."""
-        ended = [trial for trial in self._asked() if trial.state.is_finished()]
+        ended = [trial for trial in self._study.trials() if trial.state.is_finished()]
         for trial in ended:
             if trial.number not in self._shown:
                 self._show(trial)
@@ -174,7 +170,7 @@ class Sweep:
         self._tell(f"trial {number}: not trained: {why}")
 
     def _conclude(self) -> None:
-        complete = [trial for trial in self._asked() if trial.state.name == "COMPLETE"]
+        complete = [trial for trial in self._study.trials() if trial.state.name == "COMPLETE"]
         if complete:
             best = min(complete, key=lambda trial: (trial.value, trial.number))
             typed = shlex.join(self._question.space.words(best.params))

@@ -15,6 +15,7 @@ from lenet.errors import DamagedError, LenetError
 from lenet.locks import locked
 from lenet.project import Project
 from lenet.promotion.history import FOLDER, INTENT, Entry, close_intent, leftovers, now, read_intent, who, write_intent
+from lenet.promotion.shared_history import change_tag
 from lenet.promotion.shelf import Shelf
 from lenet.tracking.marks import set_alias, set_tags
 from lenet.tracking.registry import LOCK
@@ -33,11 +34,14 @@ def registry_locked(project: Project, tell: Callable[[str], None]) -> Iterator[N
 
 
 def carry_out(shelf: Shelf, entry: Entry) -> None:
-    """Write down a change, make it, and put it into the history; the caller holds the lock.
+    """Write down a change, make it, and put it into the history, here and in the registry; the caller holds the lock.
 
     Raises:
         LenetError: the store cannot be reached; the next command completes the change.
     """
+    if entry.new is not None:
+        name, value = change_tag(entry)
+        entry.tags.setdefault(entry.new.version, {})[name] = value
     write_intent(shelf.project, entry)
     _complete(shelf, entry)
 

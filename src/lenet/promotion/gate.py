@@ -12,6 +12,7 @@ from lenet.promotion.changes import carry_out, registry_locked, settle
 from lenet.promotion.crowning import REPLACED, ROLLED_BACK, VERDICT, crown, new_entry, signature
 from lenet.promotion.history import Entry, last_champion, read_history
 from lenet.promotion.judging import JUDGED_ON, Judgement, judge
+from lenet.promotion.shared_history import shared_history
 from lenet.promotion.shelf import Shelf
 from lenet.tracking.versions import CHALLENGER, CHAMPION, PREVIOUS, Version
 
@@ -159,7 +160,7 @@ def _crown_candidate(shelf: Shelf, entry: Entry, candidate: Version, champion: V
 
 def _refuse(shelf: Shelf, entry: Entry, candidate: Version, champion: Version | None, found: Judgement) -> str:
     failed = ", ".join(check.name for check in found.verdict.reasons if not check.passed)
-    if not any(_is_same_question(entry, other) for other in read_history(shelf.project)):
+    if not any(_is_same_question(entry, other) for other in shared_history(shelf)):
         entry.tags[candidate.number] = {VERDICT: f"refused: {failed}", JUDGED_ON: entry.test_digest}
         carry_out(shelf, entry)
     stays = f"version {champion.number} stays the champion" if champion else "there is no champion yet"

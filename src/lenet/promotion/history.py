@@ -57,7 +57,7 @@ class Entry:
     """A change of the registry, or a refusal to change it.
 
     Attributes:
-        number: counted from 1.
+        number: counted from 1; 0 for one of another home (`shared_history`).
         action: what was done.
         model: the registered model's name.
         store: the registry, without a password; a database in the home is named relative to it.
@@ -124,12 +124,24 @@ def _read(path: Path) -> Entry:
 
 
 def _entry(path: Path) -> Entry:
-    body = read_json(path)
+    return parse_entry(read_json(path), str(path))
+
+
+def parse_entry(body: dict[str, Any], where: str) -> Entry:
+    """Return the entry that JSON describes.
+
+    Args:
+        body: as `asdict` gave it.
+        where: the place it was read from, for the message.
+
+    Raises:
+        DamagedError: it is not what this version of lenet writes.
+    """
     try:
         parties = {side: Party(**body[side]) if body[side] else None for side in ("old", "new")}
         return Entry(**body | parties)
     except (KeyError, TypeError) as error:
-        raise DamagedError(f"{path}: was written by another version of lenet; use that one") from error
+        raise DamagedError(f"{where}: was written by another version of lenet; use that one") from error
 
 
 def next_number(entries: Sequence[Entry]) -> int:

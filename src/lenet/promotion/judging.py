@@ -9,8 +9,9 @@ from lenet.errors import LenetError
 from lenet.evaluation.rescoring import DigitSet, TrainedNetwork, read_test, score
 from lenet.pipeline import Params
 from lenet.promotion.decision import decide
-from lenet.promotion.history import JUDGING, Entry, read_history
+from lenet.promotion.history import JUDGING, Entry
 from lenet.promotion.lookup import find_network, shelf_of
+from lenet.promotion.shared_history import shared_history
 from lenet.promotion.shelf import Shelf
 from lenet.promotion.verdict import Verdict
 from lenet.tracking.versions import Version
@@ -94,7 +95,7 @@ def judge_network(
         params.gate,
         reason=reason,
         gate_uses=count_gate_uses(
-            read_history(shelf.project),
+            shared_history(shelf),
             shelf.versions,
             test.digest,
             (challenger.sha256, other.sha256 if other else None),
@@ -128,8 +129,8 @@ def count_gate_uses(
 ) -> int:
     """Return how many other comparisons were judged by these images; the same question asked again is none.
 
-    Counted are the pairs of weights in the history, and the versions of which only the registry knows that they were
-    judged: a server's other machines have histories of their own. An entry that cannot be read counts as one.
+    Counted are the pairs of weights in the history, and the versions of which a tag alone says that they were judged:
+    the entry of a home that is gone may have gone with another version. An entry that cannot be read counts as one.
     """
     judged = [one for one in entries if one.action in JUDGING and one.test_digest == test_digest]
     pairs = {one.pair for one in judged} - {pair}

@@ -11,7 +11,8 @@ from typing import Any
 from lenet.pipeline import Params
 from lenet.project import Project
 from lenet.promotion.changes import settle_left
-from lenet.promotion.history import Entry, Party, read_history
+from lenet.promotion.history import Entry, Party
+from lenet.promotion.shared_history import ELSEWHERE, is_change, shared_history
 from lenet.promotion.shelf import Shelf
 from lenet.runs import SHORT
 from lenet.tracking.versions import Version
@@ -29,7 +30,7 @@ def show_registry(project: Project, params: Params, as_json: bool, tell: Callabl
     """
     settle_left(project, params.register.model, tell)
     with Shelf(project, params.register.model) as shelf:
-        entries = [entry for entry in read_history(project) if entry.model in {shelf.model, ""}]
+        entries = shared_history(shelf)
         if as_json:
             return json.dumps(_tree(shelf, entries), indent=2, ensure_ascii=False)
         if not shelf.versions:
@@ -48,7 +49,7 @@ def _tree(shelf: Shelf, entries: Sequence[Entry]) -> dict[str, Any]:
             "registered": one.created,
             "source": one.source,
             "run_id": one.run_id,
-            "tags": dict(sorted(one.tags.items())),
+            "tags": {name: value for name, value in sorted(one.tags.items()) if not is_change(name)},
         }
         for one in shelf.versions
     ]
@@ -76,10 +77,11 @@ def _row(version: Version) -> tuple[str, ...]:
 
 
 def _told(entry: Entry) -> tuple[str, ...]:
+    number = "" if entry.number == ELSEWHERE else str(entry.number)
     if entry.action == "damaged":
-        return (str(entry.number), "", "", "damaged", "", "", "its file cannot be read")
+        return (number, "", "", "damaged", "", "", entry.reason or "its file cannot be read")
     when = datetime.fromisoformat(entry.when).strftime(MINUTES)
-    return (str(entry.number), when, entry.who, entry.action, _party(entry.old), _party(entry.new), _why(entry))
+    return (number, when, entry.who, entry.action, _party(entry.old), _party(entry.new), _why(entry))
 
 
 def _party(party: Party | None) -> str:

@@ -21,25 +21,15 @@ def draw_figures(study: Study, found: Sequence[Standing], objectives: Sequence[s
     """Return a search's figures, each with a heading and a sentence; where there is nothing to draw, that alone.
 
     Args:
-        study: the study.
+        study: the study, as it was when `found` was read.
         found: its trials, by number.
         objectives: val/error, or val/error and another; the Pareto front is drawn where there are two.
     """
     with _quiet():
-        now = _frozen(study)
-        charts = [every_trial(now, found)]
+        charts = [every_trial(study, found)]
         if len(objectives) > 1:
-            charts.append(pareto(now, found, objectives))
-        return [*charts, parallel(now, objectives), share(now), slices(now, found), epochs(now, found)]
-
-
-def _frozen(study: Study) -> Study:
-    """Return the study as it is now, in memory: workers of other commands may go on with it."""
-    import optuna
-
-    frozen = optuna.create_study(study_name=study.study_name, directions=study.directions)
-    frozen.add_trials(study.get_trials(deepcopy=False))
-    return frozen
+            charts.append(pareto(study, found, objectives))
+        return [*charts, parallel(study, objectives), share(study), slices(study, found), epochs(study, found)]
 
 
 @contextmanager

@@ -131,6 +131,8 @@ class Session:
             try:
                 self._work_shown(leads)
             finally:
+                # Whoever led may be gone: the last one at work leaves the findings.
+                leads = leads or self._storage.try_lock(self._name, HOST, stack)
                 if leads:
                     self._conclude()
             if leads and into is not None:
@@ -229,7 +231,7 @@ class Session:
         from lenet.search.pictures import draw_search
         from lenet.search.webpage import write_search_page
 
-        study, objectives = self._shared.study, self._question.search.objectives
+        study, objectives = self._shared.frozen(), self._question.search.objectives
         draw_search(study, found, self._question.space, objectives, self.folder / PLOTS)
         best = next(iter(ranked(found)), None)
         command = "" if best is None else self._command(best)

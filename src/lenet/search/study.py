@@ -108,10 +108,22 @@ class SeatedStudy:
             )
 
     def trials(self) -> Sequence[FrozenTrial]:
-        """Return every trial as it is now, less those that missed their heartbeats and were begun again as others."""
+        """Return the trials asked for as they are now: the first ones, where a larger budget was asked for before.
+
+        Those that missed their heartbeats and were begun again as others are left out.
+        """
         trials = self.study.get_trials(deepcopy=False)
         replaced = {number for trial in trials for number in trial.system_attrs.get(REPLACED, ())}
-        return [trial for trial in trials if trial.number not in replaced]
+        return [trial for trial in trials if trial.number not in replaced][: self._limit]
+
+    def frozen(self) -> Study:
+        """Return the study up to the last of `trials()`, in memory, each with its number: others may go on with it."""
+        import optuna
+
+        end = max((trial.number for trial in self.trials()), default=-1) + 1
+        frozen = optuna.create_study(study_name=self.name, directions=self.study.directions)
+        frozen.add_trials(self.study.get_trials(deepcopy=False)[:end])
+        return frozen
 
     def counts(self, trials: Sequence[FrozenTrial] | None = None) -> Counts:
         """Count trials; default: all, as they are now."""

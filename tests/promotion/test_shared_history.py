@@ -1,0 +1,107 @@
+"""Two homes at one registry: the second one is the first whose own history is put away."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+from lenet.promotion.gate import promote
+from lenet.promotion.history import Entry, read_history
+from lenet.promotion.judging import count_gate_uses
+from lenet.promotion.registry_page import show_registry
+from lenet.promotion.rollback import rollback
+from lenet.promotion.shared_history import ELSEWHERE, change_tag, shared_history
+from lenet.promotion.shelf import Shelf
+from lenet.tracking.store import open_store, tracking_uri
+from showcase import MODEL, Showcase, ask, crowned, tags
+
+LOCAL = ("number", "before", "after", "tags")
+
+
+def shared(showcase: Showcase) -> list[Entry]:
+    with Shelf(showcase.project, MODEL) as shelf:
+        return shared_history(shelf)
+
+
+def move_house(showcase: Showcase) -> list[Entry]:
+    """Put the home's history away, and return it."""
+    entries, home = read_history(showcase.project), showcase.project.home
+    (home / "promotions").rename(home / f"promotions-of-another-home-{len(list(home.glob('promotions*')))}")
+    return entries
+
+
+def told(entries: list[Entry]) -> list[str]:
+    bodies = [{name: value for name, value in asdict(entry).items() if name not in LOCAL} for entry in entries]
+    return sorted(json.dumps(body, sort_keys=True) for body in bodies)
+
+
+def test_another_home_reads_all_of_it(showcase: Showcase) -> None:
+    crowned(showcase, 3, 4)
+    showcase.register()
+    ask(showcase)
+    rollback(showcase.project, showcase.params, "it was slow", print)
+    assert shared(showcase) == read_history(showcase.project)  # each entry once
+
+    entries = move_house(showcase)
+    found = shared(showcase)
+    assert [entry.number for entry in found] == [ELSEWHERE] * 3
+    assert told(found) == told(entries)
+    page = show_registry(showcase.project, showcase.params, False, print)
+    assert "it was slow" in page
+    assert page.count("passed floor") == 2
+
+
+def test_the_uses_of_the_images_add_up_over_homes(showcase: Showcase) -> None:
+    crowned(showcase, 3)
+    showcase.register(4)
+    refused = ask(showcase)
+    assert refused.judgement is not None
+    move_house(showcase)
+    assert ask(showcase).lines == refused.lines  # the same question, wherever it was asked first, is no new use
+    assert read_history(showcase.project) == []
+    showcase.register(5)
+    third = promote(showcase.project, showcase.params, "3", None, print)
+    assert third.judgement is not None
+    assert third.judgement.verdict.gate_uses == 2
+    with Shelf(showcase.project, MODEL) as shelf:
+        digest = third.judgement.test_digest
+        assert count_gate_uses(shared_history(shelf), shelf.versions, digest, (None, None)) == 3
+
+
+def test_what_is_here_and_what_is_elsewhere_stand_in_the_order_of_time(showcase: Showcase) -> None:
+    crowned(showcase, 3)
+    (first,) = read_history(showcase.project)
+    client = open_store(showcase.project, tracking_uri(showcase.project))
+    for when in ("2020-01-01T00:00:00+00:00", "2120-01-01T00:00:00+00:00"):
+        client.set_model_version_tag(MODEL, "1", *change_tag(replace(first, when=when, who="them@elsewhere")))
+    assert [entry.who for entry in shared(showcase)] == ["them@elsewhere", first.who, "them@elsewhere"]
+
+
+def test_a_tag_that_cannot_be_read_is_told(showcase: Showcase) -> None:
+    crowned(showcase, 3)
+    client = open_store(showcase.project, tracking_uri(showcase.project))
+    for number, value in enumerate(("{", "[]", '{"old": 1}')):
+        client.set_model_version_tag(MODEL, "1", f"lenet.change.broken{number}", value)
+    found = [entry for entry in shared(showcase) if entry.action == "damaged"]
+    assert [entry.reason for entry in found] == [
+        f"{MODEL} version 1: its tag lenet.change.broken{number} cannot be read" for number in range(3)
+    ]
+    assert "lenet.change.broken1 cannot be read" in show_registry(showcase.project, showcase.params, False, print)
+
+
+def test_a_change_that_is_taken_back_leaves_no_tag(showcase: Showcase) -> None:
+    from lenet.promotion.changes import settle, write_intent
+    from lenet.promotion.crowning import new_entry
+
+    crowned(showcase, 3)
+    version = showcase.register()
+    with Shelf(showcase.project, MODEL) as shelf:
+        entry = new_entry(shelf, "promote", shelf.find(version.number), shelf.find("1"))
+        name, value = change_tag(entry)
+        entry.tags[version.number] = {name: value}
+        entry.before["champion"], entry.after["champion"] = "9", version.number  # somebody has moved it since
+        write_intent(showcase.project, entry)
+        open_store(showcase.project, shelf.uri).set_model_version_tag(MODEL, version.number, name, value)
+        shelf.look()
+        settle(shelf, print)
+    assert name not in tags(showcase, version.number)
