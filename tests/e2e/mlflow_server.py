@@ -61,7 +61,7 @@ def mlflow_server(folder: Path) -> Iterator[Server]:
     port = free_port()
     (folder / "auth.ini").write_text(AUTH.format(folder=folder, name=ADMIN[0], password=ADMIN[1]))
     with postgresql() as database:
-        store = database.replace("://", "+psycopg://", 1) if database else f"sqlite:///{folder}/server.db"
+        store = database.url.replace("://", "+psycopg://", 1) if database else f"sqlite:///{folder}/server.db"
         words = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(port)]
         words += ["--artifacts-destination", str(folder / "artifacts"), "--workers", "1", "--app-name", "basic-auth"]
         words += ["--allowed-hosts", f"127.0.0.1:{port}"]

@@ -8,8 +8,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,9 +21,19 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that is running, until it is stopped."""
+
+    url: str
+    start: Callable[[], None]
+    stop: Callable[[], None]
+    """At once, as when its machine goes down."""
+
+
 @contextmanager
-def postgresql() -> Iterator[str | None]:
-    """The URL of a server on a free port; None where PostgreSQL, its driver or somebody to run it as is missing."""
+def postgresql() -> Iterator[Server | None]:
+    """A server on a free port; None where PostgreSQL, its driver or somebody to run it as is missing."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     is_root = os.getuid() == 0  # it refuses to run as root
     account = next((one for one in pwd.getpwall() if one.pw_name == "postgres"), None)
@@ -42,9 +53,17 @@ def postgresql() -> Iterator[str | None]:
     data = str(folder / "data")
     run(str(programs / "initdb"), "-D", data, "-U", "lenet", "--auth=trust", "--no-sync")
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-    run(str(programs / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
+    control = (str(programs / "pg_ctl"), "-D", data, "-w")
+
+    def start() -> None:
+        run(*control, "-l", str(folder / "log"), "-o", options, "start")
+
+    def stop() -> None:
+        run(*control, "-m", "immediate", "stop")
+
+    start()
     try:
-        yield f"postgresql://lenet@127.0.0.1:{port}/postgres"
+        yield Server(f"postgresql://lenet@127.0.0.1:{port}/postgres", start, stop)
     finally:
-        run(str(programs / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
+        stop()
         shutil.rmtree(folder)

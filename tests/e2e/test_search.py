@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgresql import postgresql
+from postgresql import Server, postgresql
 from shell import Shell
 
 POLL_SECONDS = 0.02
@@ -263,28 +263,32 @@ def test_a_mistake_is_one_line(shell: Shell, words: str, message: str) -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[str]:
-    """The URL of a PostgreSQL server of our own, on a free port."""
-    with postgresql() as url:
-        if url is None:
+def server() -> Iterator[Server]:
+    """A PostgreSQL server of our own, on a free port."""
+    with postgresql() as running:
+        if running is None:
             pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-        yield url
+        yield running
+
+
+def on_server(server: Server, query: str) -> list[tuple[object, ...]]:
+    import psycopg
+
+    try:
+        with psycopg.connect(server.url) as connection:
+            return connection.execute(query).fetchall()
+    except psycopg.errors.UndefinedTable:
+        return []
+
+
+STATES = "select state::text from trials"
 
 
 @pytest.mark.long
-def test_postgresql_knows_at_once_who_was_killed(shell: Shell, server: str) -> None:
-    import psycopg
-
-    process = shell.start(command(8, workers=2, more=f"search.storage={server}"))
-
-    def ask(query: str) -> list[tuple[object, ...]]:
-        try:
-            with psycopg.connect(server) as connection:
-                return connection.execute(query).fetchall()
-        except psycopg.errors.UndefinedTable:
-            return []
-
-    wait(lambda: ("RUNNING",) in ask("select state::text from trials"), process)
+def test_postgresql_knows_at_once_who_was_killed(shell: Shell, server: Server) -> None:
+    ask = command(8, workers=2, more=f"search.storage={server.url}")
+    process = shell.start(ask)
+    wait(lambda: ("RUNNING",) in on_server(server, STATES), process)
     children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     grandchildren = [
         int(pid) for child in children for pid in Path(f"/proc/{child}/task/{child}/children").read_text().split()
@@ -292,7 +296,35 @@ def test_postgresql_knows_at_once_who_was_killed(shell: Shell, server: str) -> N
     os.kill(grandchildren[0], signal.SIGKILL)
     told, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, told
-    found = Counter(str(row[0]) for row in ask("select state::text from trials"))
-    assert sum(found.values()) == 8
+    assert_whole_on(server, 8)
+    assert "8 trials" in shell.run(ask).stderr
+
+
+@pytest.mark.long
+def test_a_database_that_goes_away_is_a_line_and_the_search_goes_on_when_it_is_back(
+    shell: Shell, server: Server
+) -> None:
+    ask = command(6, workers=2, more=f"data.train_size=6000 search.storage={server.url}")
+    process = shell.start(ask)
+    wait(lambda: ("COMPLETE",) in on_server(server, STATES), process)
+    wait(lambda: ("RUNNING",) in on_server(server, STATES), process)
+    server.stop()
+    told, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 1, told
+    assert "Traceback" not in told
+    complaint = told.splitlines()[-1]
+    assert complaint.startswith("error: postgresql+psycopg://lenet@127.0.0.1:"), told
+    assert "the study's database does not answer" in complaint
+    away = shell.run(ask, check=False)
+    assert away.returncode == 1
+    assert len(away.stderr.splitlines()) == 1
+
+    server.start()
+    assert "6 trials" in shell.run(ask).stderr
+    assert_whole_on(server, 6)
+
+
+def assert_whole_on(server: Server, trials: int) -> None:
+    found = Counter(str(row[0]) for row in on_server(server, STATES))
+    assert sum(found.values()) == trials
     assert found["RUNNING"] == found["WAITING"] == found["FAIL"] == 0
-    assert "8 trials" in shell.run(command(8, workers=2, more=f"search.storage={server}")).stderr
