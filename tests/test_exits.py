@@ -3,9 +3,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from lenet.durable import replacing
 from lenet.errors import ConfigError, DamagedError, LenetError, RunFailedError, Stopped
 from lenet.exits import guarded
 
@@ -49,6 +51,29 @@ def test_what_a_user_can_act_on_is_one_line(
     out, told = capsys.readouterr()
     assert out == ""
     assert told == f"error: {error}\n"
+
+
+FULL = Path("/dev/full")
+"""Linux's device on which every write finds no space."""
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_told_with_the_file_and_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LENET_TRACEBACK", raising=False)
+
+    def write() -> None:
+        with replacing(tmp_path / "history.json") as temporary:
+            temporary.symlink_to(FULL)
+            temporary.write_bytes(b"{}")
+
+    with pytest.raises(SystemExit):
+        guarded(write)
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {tmp_path / 'history.json'}: No space left on device; make room (`lenet clean`")
+    assert len(told.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,10 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         temporary.replace(path)
         sync_folder(path.parent)
+    except OSError as error:
+        if error.filename is None:  # writing names no file, opening does
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

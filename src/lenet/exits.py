@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -12,6 +13,8 @@ from lenet.errors import EXIT_FAILED, LenetError, Stopped
 
 SIGNAL_BASE = 128
 """What shells add to a signal's number to make an exit code."""
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 TRACEBACK_VARIABLE = "LENET_TRACEBACK"
 """Set to 1 to see where an error came from."""
@@ -33,7 +36,7 @@ def guarded(action: Callable[[], Answer]) -> Answer:
         if isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
             _end_of_output()
             sys.exit(SIGNAL_BASE + signal.SIGPIPE)
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_line(error)}", file=sys.stderr)
         sys.exit(error.exit_code if isinstance(error, LenetError) else EXIT_FAILED)
     except Stopped as stop:
         print("stopped; the same command goes on from the last epoch", file=sys.stderr)
@@ -41,6 +44,15 @@ def guarded(action: Callable[[], Answer]) -> Answer:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(SIGNAL_BASE + signal.SIGINT)
+
+
+def _line(error: LenetError | OSError) -> str:
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return (
+            f"{error.filename or 'disk'}: {error.strerror}; make room (`lenet clean` says which runs can go), the same"
+            " command goes on"
+        )
+    return str(error)
 
 
 def _end_of_output() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ SQLITE = "sqlite:///"
 BUSY_SECONDS = 1.0
 WEIGHTS_TAG = "lenet.weights_sha256"
 """Tag of a registered version: what it is known by."""
+
+DATABASE_LOGGER = "mlflow.store.db.utils"
+"""Prints the traceback of every error of a database, which is told in a line."""
 
 ACCOUNT_VARIABLES = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 DENIED = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
@@ -89,11 +93,9 @@ def store_errors(uri: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException) as error:
-        first = (
-            f"the account lacks the right: set {ACCOUNT_VARIABLES} to one that has it"
-            if _is_denied(error)
-            else "start it"
-        )
+        first = "start it" if database_path(uri) is None else "see to the file"
+        if _is_denied(error):
+            first = f"the account lacks the right: set {ACCOUNT_VARIABLES} to one that has it"
         raise LenetError(f"MLflow at {shown_uri(uri)}: {reason(uri, error)}; {first} and {remedy}") from error
 
 
@@ -116,6 +118,7 @@ def open_store(project: Project, uri: str) -> MlflowClient:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    logging.getLogger(DATABASE_LOGGER).setLevel(logging.CRITICAL)
     path = database_path(uri)
     try:
         if path is not None:
