@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import optuna
 from optuna.trial import TrialState
 
-from lenet.search.space import Assignment, Parameter, Space
+from lenet.search.attributes import FINGERPRINT, OUTCOME
+from lenet.search.parameter import Assignment, Parameter, Space
 from lenet.search.standing import Standing, _standing
-from lenet.search.study import FINGERPRINT, OUTCOME
 
 ONE, TWO = ("val/error",), ("val/error", "parameters")
 ODD = "a $_{< b x^$ & _more</script>\n日本 " + "long" * 8

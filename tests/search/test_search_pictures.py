@@ -14,8 +14,8 @@ from lenet.search.coordinates import parallel_coordinates
 from lenet.search.curves import history, learning
 from lenet.search.importance import LEAST_TRIALS, importance
 from lenet.search.labels import field_lines, percent, ticks, value_text
+from lenet.search.parameter import Space
 from lenet.search.pictures import draw_search
-from lenet.search.space import Space
 
 LARGEST_BYTES = 400_000
 EVERY = ["history.png", "importance.png", "parallel.png", "learning.png"]

@@ -6,7 +6,9 @@ import optuna
 import pytest
 
 from lenet.errors import ConfigError
-from lenet.search.space import Parameter, field_types, read_space
+from lenet.search.fields import field_types
+from lenet.search.parameter import Parameter
+from lenet.search.space import read_space
 
 RATE = {"low": 1e-4, "high": 1e-1, "log": True}
 

@@ -9,8 +9,10 @@ from optuna.trial import TrialState
 
 from lenet.errors import LenetError, Stopped
 from lenet.runs import FINISHED, RunFolder, locate
+from lenet.search.at_work import MOST_FAULTS, at_work
+from lenet.search.attributes import FAULTS, OUTCOME
 from lenet.search.question import Question
-from lenet.search.study import FAULTS, MOST_FAULTS, OUTCOME, SharedStudy
+from lenet.search.study import SharedStudy
 from lenet.search.trial import Trials
 
 Ask = Callable[..., Question]
@@ -78,7 +80,7 @@ def test_a_signal_gives_a_trial_back_as_often_as_it_comes(ask: Ask, open_study: 
         with ExitStack() as stack:
             trial = shared.claim(shared.take_seat(stack))
             assert trial is not None
-            with pytest.raises(Stopped), shared.at_work(trial):
+            with pytest.raises(Stopped), at_work(shared, trial):
                 raise Stopped(15)
     (found,) = shared.trials()
     assert found.state == TrialState.WAITING

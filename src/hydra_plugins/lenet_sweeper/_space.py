@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lenet.composition import unanchored
 from lenet.errors import ConfigError
 from lenet.schema import closest
-from lenet.search.space import Assignment, Parameter, Scalar, Space
+from lenet.search.parameter import Assignment, Parameter, Scalar, Space
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader

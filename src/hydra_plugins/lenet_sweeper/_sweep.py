@@ -13,9 +13,11 @@ from lenet.composition import anchored
 from lenet.errors import ConfigError
 from lenet.laboratory import say
 from lenet.runs import locate
+from lenet.search.at_work import at_work
+from lenet.search.attributes import FINGERPRINT, OUTCOME
 from lenet.search.samplers import named_sampler
+from lenet.search.seats import SeatedStudy
 from lenet.search.storage import WATCH, open_storage, storage_errors
-from lenet.search.study import FINGERPRINT, OUTCOME, SeatedStudy
 from lenet.search.worker import WAIT_SECONDS
 from lenet.sweep import conclude
 from lenet.tracking.store import shown_uri
@@ -141,7 +143,7 @@ class Sweep:
             self._launch(trial.number, self._question.space.words(trial.params))
 
     def _answer(self, trial: Trial) -> None:
-        with self._study.at_work(trial):
+        with at_work(self._study, trial):
             value = self._value(trial)
         self._study.tell(trial, None if value is None else [value], "FAIL" if value is None else "COMPLETE")
         self._shown.add(trial.number)

@@ -15,7 +15,7 @@ from lenet.evaluation import canvas
 from lenet.evaluation.canvas import INK, LINE, ORANGE, SOFT
 from lenet.search.curves import best_of, complete
 from lenet.search.labels import field_lines, ticks, value_text
-from lenet.search.space import Parameter, Scalar, Space
+from lenet.search.parameter import Parameter, Scalar, Space
 from lenet.search.standing import Standing
 from lenet.search.trial import MEASURE
 

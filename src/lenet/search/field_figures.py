@@ -26,7 +26,7 @@ from lenet.search.dress import (
 )
 from lenet.search.importance import error_of, evaluator, importance
 from lenet.search.labels import field_lines, objective_name, percent, value_text
-from lenet.search.space import Scalar
+from lenet.search.parameter import Scalar
 from lenet.search.standing import Standing
 from lenet.search.trial import MEASURE
 

@@ -12,9 +12,9 @@ from lenet.config import Config
 from lenet.durable import write_bytes, write_json, write_text
 from lenet.errors import ConfigError
 from lenet.pipeline import SEARCHED
+from lenet.search.counts import Counts
 from lenet.search.question import Question
 from lenet.search.standing import Standing, pareto_front, ranked, trials_table
-from lenet.search.study import Counts
 
 BEST, CANDIDATES, TRIALS, SUMMARY = "best.yaml", "candidates.json", "trials.csv", "summary.json"
 PAGE, PLOTS = "search.html", "plots"

@@ -9,7 +9,7 @@ from lenet.evaluation import canvas
 from lenet.evaluation.canvas import FEW_TICKS, MANY_TICKS
 
 if TYPE_CHECKING:
-    from lenet.search.space import Scalar
+    from lenet.search.parameter import Scalar
 
 NAMES = {"val/error": "validation error", "parameters": "parameters", "latency_ms": "latency"}
 UNITS = {"val/error": " %", "latency_ms": " ms"}

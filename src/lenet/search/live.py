@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from lenet.search.question import SearchConfig
+from lenet.search.counts import Counts
+from lenet.search.search_config import SearchConfig
 from lenet.search.standing import Standing, ranked
-from lenet.search.study import SECONDS_A_MINUTE, Counts
+from lenet.search.study import SECONDS_A_MINUTE
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -12,7 +12,7 @@ from lenet.search.coordinates import parallel_coordinates
 from lenet.search.curves import LOOKS, beside, by_kind, complete, history, learning
 from lenet.search.importance import Importance, importance
 from lenet.search.labels import UNITS, objective_name, percent
-from lenet.search.space import Space
+from lenet.search.parameter import Space
 from lenet.search.standing import Standing, pareto_front
 from lenet.search.trial import MEASURE
 

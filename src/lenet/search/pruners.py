@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lenet.search.question import SearchConfig
+from lenet.search.search_config import SearchConfig
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner

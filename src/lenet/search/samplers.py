@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-    from lenet.search.question import SearchConfig
+    from lenet.search.search_config import SearchConfig
 
 Sampler = Literal["tpe", "gp", "random", "qmc", "cmaes"]
 SEED_LIMIT = 2**31

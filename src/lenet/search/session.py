@@ -20,6 +20,7 @@ from lenet.parallel import default_workers
 from lenet.pipeline import Params
 from lenet.project import Project
 from lenet.runs import RunFolder
+from lenet.search.counts import Counts
 from lenet.search.crew import Crew
 from lenet.search.dashboard import check_dashboard, dashboard
 from lenet.search.findings import BEST, ENDED, PAGE, PLOTS, SUMMARY, check_target, publish, write_findings
@@ -27,7 +28,7 @@ from lenet.search.live import Progress
 from lenet.search.question import Question, read_question
 from lenet.search.standing import Standing, ranked, standings, trials_table
 from lenet.search.storage import HOST, StudyStorage, open_storage, searches, storage_errors, study_url
-from lenet.search.study import Counts, SharedStudy
+from lenet.search.study import SharedStudy
 from lenet.synchronize import synchronize_search
 from lenet.tracking.follower import Follower
 from lenet.tracking.searches import DESCRIPTION, LOCK

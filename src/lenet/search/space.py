@@ -1,106 +1,17 @@
-"""The search space: which fields of a run's config are looked through, and within what bounds."""
+"""Reading a search space: every field is there, every bound and choice is one that the field admits."""
 
 from __future__ import annotations
 
 import math
-import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-from lenet.config import Config
 from lenet.errors import ConfigError
 from lenet.schema import closest, parse
+from lenet.search.fields import check_value, field_types
+from lenet.search.parameter import WHERE, Parameter, Scalar, Space
 
-if TYPE_CHECKING:
-    from optuna import Trial
-
-Scalar = bool | int | float | str | None
-Assignment = dict[str, Scalar]
-"""A trial's values by the dotted name of the field."""
-
-WHERE = "search.space"
 LEAF_KEYS = ("choices", "low", "high", "log", "step", "when")
-SEARCHED_GROUPS = ("model", "distortion", "optimizer", "trainer")
-NOT_SEARCHED = {
-    "trainer.epochs": "search.epochs says how long a trial trains",
-    "trainer.devices": "it says where a run is trained, not how well",
-    "trainer.accelerator": "it says where a run is trained, not how well",
-    "trainer.strategy": "it says where a run is trained, not how well",
-    "trainer.threads": "it says where a run is trained, not how well",
-    "trainer.checkpoint_seconds": "it changes no result",
-    "trainer.progress": "it changes no result",
-}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One field that a search may set.
-
-    Attributes:
-        name: dotted name of the field, such as optimizer.learning_rate; `<group>.name` chooses among a group's files.
-        choices: the values there are; empty where a range is given.
-        low: lowest value of a range.
-        high: highest value of a range, itself included.
-        log: the range is searched by ratios.
-        step: distance between neighbouring values; None is any.
-        is_whole: the values are whole numbers.
-        when: other parameters and the values of theirs that bring this one in.
-    """
-
-    name: str
-    choices: tuple[Scalar, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    step: float | None = None
-    is_whole: bool = False
-    when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
-
-    def is_active(self, chosen: Mapping[str, Scalar]) -> bool:
-        """Say whether the values chosen so far bring this parameter in."""
-        return all(name in chosen and chosen[name] in allowed for name, allowed in self.when)
-
-    def suggest(self, trial: Trial) -> Scalar:
-        """Ask the trial for a value."""
-        if self.choices:
-            return trial.suggest_categorical(self.name, self.choices)
-        if self.is_whole:
-            step = 1 if self.step is None else int(self.step)
-            return trial.suggest_int(self.name, int(self.low), int(self.high), step=step, log=self.log)
-        return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
-
-    @property
-    def ends(self) -> tuple[Scalar, ...]:
-        """The values that say whether all of them are allowed: every choice, or both ends of a range."""
-        if self.choices:
-            return self.choices
-        return (int(self.low), int(self.high)) if self.is_whole else (self.low, self.high)
-
-    def tree(self) -> dict[str, Any]:
-        """Return what tells this parameter from another, for the study's identity."""
-        body: dict[str, Any] = {"choices": list(self.choices)} if self.choices else {"low": self.low, "high": self.high}
-        conditions = {name: list(values) for name, values in self.when}
-        return body | {"log": self.log, "step": self.step, "whole": self.is_whole, "when": conditions}
-
-
-@dataclass(frozen=True)
-class Space:
-    """The parameters, each after those that its `when` names."""
-
-    parameters: tuple[Parameter, ...]
-
-    def suggest(self, trial: Trial) -> Assignment:
-        """Ask the trial for a value of every parameter that is active."""
-        chosen: Assignment = {}
-        for parameter in self.parameters:
-            if parameter.is_active(chosen):
-                chosen[parameter.name] = parameter.suggest(trial)
-        return chosen
-
-    def tree(self) -> dict[str, Any]:
-        """Return the space as a plain tree, for the study's identity."""
-        return {parameter.name: parameter.tree() for parameter in self.parameters}
 
 
 def read_space(tree: Any) -> Space:
@@ -144,7 +55,7 @@ def _read_leaf(name: str, leaf: Mapping[str, Any]) -> Parameter:
         choices = leaf["choices"]
         if not isinstance(choices, list | tuple) or not choices:
             raise ConfigError(f"{where}.choices={choices}: must be a list of at least one value")
-        values = tuple(_check(types_there, choice, f"{where}.choices") for choice in choices)
+        values = tuple(check_value(types_there, choice, f"{where}.choices") for choice in choices)
         if len(set(values)) < len(values):
             raise ConfigError(f"{where}.choices={list(choices)}: must not name one twice")
         return Parameter(name, choices=values, when=when)
@@ -161,7 +72,7 @@ def _read_range(
     for key in ("low", "high"):
         if key not in leaf:
             raise ConfigError(f"{where}.{key} is missing")
-    low, high = (_check(types_there, leaf[key], f"{where}.{key}") for key in ("low", "high"))
+    low, high = (check_value(types_there, leaf[key], f"{where}.{key}") for key in ("low", "high"))
     is_number = all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high))
     if not is_number:
         raise ConfigError(f"{where}: is no number and has no range; give it choices")
@@ -214,53 +125,3 @@ def _parents_first(found: dict[str, Parameter]) -> Iterator[Parameter]:
             yield one
             given.add(one.name)
             del waiting[one.name]
-
-
-def field_types(name: str) -> list[Any]:
-    """Return the types that a field of the config has, one for each variant of its group that knows it.
-
-    Raises:
-        ConfigError: there is no such field, or it is none that a search may set.
-    """
-    known = {field: kinds for field, kinds in _fields(Config, "").items() if field.split(".")[0] in SEARCHED_GROUPS}
-    if name in NOT_SEARCHED:
-        raise ConfigError(f"{WHERE}.{name}: is not searched; {NOT_SEARCHED[name]}")
-    if name not in known:
-        searched = sorted(set(known) - set(NOT_SEARCHED))
-        raise ConfigError(f"{WHERE}.{name}: no such field{closest(name, searched)}; `python train.py --help` has them")
-    return known[name]
-
-
-def _fields(schema: Any, prefix: str) -> dict[str, list[Any]]:
-    """Return every leaf of a dataclass by dotted name, with its type in each member of a union that has it."""
-    found: dict[str, list[Any]] = {}
-    hints = get_type_hints(schema, include_extras=True)
-    for field in fields(schema):
-        name, hint = f"{prefix}{field.name}", hints[field.name]
-        members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-        groups = [member for member in members if is_dataclass(member)]
-        if not groups:
-            found.setdefault(name, []).append(hint)
-        for group in groups:
-            for inner, kinds in _fields(group, f"{name}.").items():
-                known = found.setdefault(inner, [])
-                known += [kind for kind in kinds if kind not in known]
-    return found
-
-
-def _check(types_there: list[Any], value: Any, where: str) -> Scalar:
-    """Return the value as the field's type has it, where one of the field's types admits it."""
-    first: ConfigError | None = None
-    for kind in types_there:
-        base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-        try:
-            checked: Scalar = parse(kind, value, where)
-        except ConfigError as error:
-            first = first or error
-        else:
-            return float(checked) if base is float and checked is not None else checked
-    assert first is not None
-    if len(types_there) > 1 and all(str(first).startswith(f"{where}={value}: must be one of") for _ in (0,)):
-        names = [name for kind in types_there for name in get_args(kind)]
-        raise ConfigError(f"{where}={value}: must be one of {', '.join(map(str, names))}")
-    raise first

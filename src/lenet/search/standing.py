@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lenet.search.space import Assignment
-from lenet.search.study import FINGERPRINT, OUTCOME, SharedStudy
+from lenet.search.attributes import FINGERPRINT, OUTCOME
+from lenet.search.parameter import Assignment
+from lenet.search.study import SharedStudy
 from lenet.search.trial import MEASURE
 
 if TYPE_CHECKING:

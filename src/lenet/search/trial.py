@@ -12,9 +12,11 @@ from lenet.asking import Origin, ask, end_early
 from lenet.config import Config
 from lenet.errors import ConfigError, DamagedError, RunFailedError, RunPruned
 from lenet.runs import FINISHED, RunFolder, locate
+from lenet.search.at_work import at_work
+from lenet.search.attributes import FINGERPRINT, OUTCOME
 from lenet.search.question import Question
 from lenet.search.storage import storage_errors
-from lenet.search.study import FINGERPRINT, OUTCOME, SharedStudy
+from lenet.search.study import SharedStudy
 from lenet.tracking.searches import ORIGIN
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ class Trials:
 
         # A machine that slept past its heartbeats finds its trial ended: it was begun again as another.
         with suppress(UpdateFinishedTrialError), storage_errors(self._shared.storage.url):
-            with self._shared.at_work(trial):
+            with at_work(self._shared, trial):
                 answer = self._answer(trial)
             trial.set_user_attr(OUTCOME, answer.outcome)
             self._shared.tell(trial, answer.values, answer.state)

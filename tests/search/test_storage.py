@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from lenet.durable import write_text
+from lenet.errors import ConfigError, LenetError
+from lenet.project import Project
+from lenet.search import storage as storage_module
+from lenet.search.question import Question
+from lenet.search.storage import HOST, open_storage, study_url
+from lenet.search.study import SharedStudy
+
+Ask = Callable[..., Question]
+Open = Callable[..., SharedStudy]
+
+
+def test_only_one_leads(ask: Ask, open_study: Open) -> None:
+    one, other = open_study(ask()), open_study(ask())
+    with ExitStack() as stack, ExitStack() as second:
+        assert one.storage.try_lock(one.name, HOST, stack)
+        assert not other.storage.try_lock(other.name, HOST, second)
+        stack.close()
+        assert other.storage.try_lock(other.name, HOST, second)
+
+
+def test_a_database_that_is_locked_is_one_line(ask: Ask, open_study: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "BUSY_SECONDS", 0.2)
+    shared = open_study(ask(), worker=1)
+    path = Path(shared.storage.url.removeprefix("sqlite:///"))
+    with closing(sqlite3.connect(path)) as other, ExitStack() as stack:
+        other.execute("begin exclusive")
+        with pytest.raises(LenetError, match=r"does not answer.*locked") as caught:
+            shared.take_seat(stack)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_one_line(project: Project) -> None:
+    path = project.home / "searches" / "optuna.db"
+    write_text(path, "this is no database, however long it is" * 100)
+    with pytest.raises(LenetError, match="is no SQLite database") as caught:
+        open_storage(project, study_url(project, None))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_is_gone_is_one_line(project: Project) -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(LenetError, match="does not answer") as caught:
+        open_storage(project, study_url(project, "postgresql://nobody:secret@127.0.0.1:1/none"))
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_other_databases_are_refused(project: Project) -> None:
+    with pytest.raises(ConfigError, match="must be sqlite:///… or postgresql"):
+        study_url(project, "mysql://host/name")
+    assert study_url(project, "sqlite:///other.db") == f"sqlite:///{project.home / 'other.db'}"
+    assert study_url(project, "postgresql://host/name") == "postgresql+psycopg://host/name"
