@@ -129,8 +129,17 @@ def test_a_reference_whose_run_is_elsewhere_is_read_from_its_version(showcase: S
         ask(showcase)
 
 
-@pytest.mark.parametrize("named", [f"{MODEL}/3", "@previous"])
-def test_a_registry_that_is_new_has_no_reference_yet(showcase: Showcase, named: str, said: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("named", "complaint"),
+    [
+        (f"{MODEL}/3", "no version of digits is called so; there are 1, 2 "),
+        ("@previous", "no version of digits is called so; there are 1, 2 "),
+        ("abcdef", "no run's fingerprint begins so, nor that of a version of digits; "),
+    ],
+)
+def test_a_registry_that_is_new_has_no_reference_yet(
+    showcase: Showcase, named: str, complaint: str, said: list[str]
+) -> None:
     showcase.set_params(reference=named)
     number = showcase.register(3).number
     uri = tracking_uri(showcase.project)
@@ -142,7 +151,7 @@ def test_a_registry_that_is_new_has_no_reference_yet(showcase: Showcase, named: 
         " alone"
     )
     showcase.register(4)
-    with pytest.raises(LenetError, match=f"^{named}: no version of digits is called so; there are 1, 2 "):
+    with pytest.raises(LenetError, match=f"^{named}: {complaint}"):
         ask(showcase)
 
 

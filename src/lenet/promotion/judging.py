@@ -10,7 +10,7 @@ from lenet.evaluation.rescoring import DigitSet, TrainedNetwork, read_test, scor
 from lenet.pipeline import Params
 from lenet.promotion.decision import decide
 from lenet.promotion.history import JUDGING, Entry
-from lenet.promotion.lookup import find_network, shelf_of
+from lenet.promotion.lookup import find_network, is_there, shelf_of
 from lenet.promotion.shared_history import shared_history
 from lenet.promotion.shelf import Shelf
 from lenet.promotion.verdict import Verdict
@@ -107,21 +107,21 @@ def judge_network(
 def _reference(
     shelf: Shelf, named: str | None, challenger: TrainedNetwork, tell: Callable[[str], None]
 ) -> TrainedNetwork | None:
-    """Return the network that `gate.reference` names; None: none is named, or it is a version and this registry is new.
+    """Return the network that `gate.reference` names; None: none is named, or it is not here and this registry is new.
 
     A fork's job has a registry of its own, with nothing in it but what the job itself registers.
     """
     if not named:
         return None
-    own = shelf_of(shelf, named)
-    if own is None or own.named(named) is not None:
+    if is_there(shelf, named):
         return find_network(shelf, named, tell)
+    own = shelf_of(shelf, named) or shelf
     versions = [*shelf.versions, *own.versions]
     if all(one in shelf.of_run(challenger.fingerprint, challenger.sha256) for one in versions):
         having = "has nothing but the challenger" if versions else "is empty"
         tell(f"gate.reference {named}: is not in this registry, which {having}; judged by the floor alone")
         return None
-    return find_network(own, named, tell)  # which says what there is
+    return find_network(shelf, named, tell)  # which says what there is
 
 
 def count_gate_uses(

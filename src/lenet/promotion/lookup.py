@@ -13,6 +13,7 @@ from lenet.runs import SHORT, all_runs, find_run
 VERSION_DIGITS = 3
 """A number of so many digits or fewer is a version; of more, the start of a fingerprint."""
 
+_START = re.compile(r"[0-9a-f]+")
 _VERSION = re.compile(rf"(?P<model>[^/@:]+)?(@\w+|/\d+)|\d{{1,{VERSION_DIGITS}}}")
 
 
@@ -30,11 +31,20 @@ def find_network(shelf: Shelf, name: str, tell: Callable[[str], None]) -> Traine
     own = shelf_of(shelf, name)
     if own is not None:
         return own.network(own.find(name), tell)
-    if re.fullmatch(r"[0-9a-f]+", name) is None:
+    if _START.fullmatch(name) is None:
         raise LenetError(f"{name}: name a run by its fingerprint's start, or a version as 3, @champion, lenet5/3")
     if any(folder.fingerprint.startswith(name) for folder in all_runs(shelf.project)):
         return run_network(find_run(shelf.project, name))
     return _registered_run(shelf, name, tell)
+
+
+def is_there(shelf: Shelf, name: str) -> bool:
+    """Say whether a name means a network here; also of one that means none anywhere, which `find_network` refuses."""
+    own = shelf_of(shelf, name)
+    if own is not None:
+        return own.named(name) is not None
+    known = [*(folder.fingerprint for folder in all_runs(shelf.project)), *(one.fingerprint for one in shelf.versions)]
+    return _START.fullmatch(name) is None or any(fingerprint.startswith(name) for fingerprint in known)
 
 
 def shelf_of(shelf: Shelf, name: str) -> Shelf | None:
