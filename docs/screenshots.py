@@ -36,7 +36,7 @@ from lenet.runs import FINISHED, RunFolder, all_runs
 from lenet.schema import flatten
 from lenet.stages import PIPELINE
 from lenet.tracking.links import UI_HOST, WORKFLOW
-from lenet.tracking.projection import Place, recorded_place
+from lenet.tracking.place import Place, recorded_place
 from lenet.tracking.store import tracking_uri
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from lenet.project import Project
 from lenet.promotion.gate import Answer, ensure_champion, promote
 from lenet.promotion.shelf import Shelf
 from lenet.runs import FINISHED, RunFolder
-from lenet.tracking.projection import Place
+from lenet.tracking.place import Place
 from lenet.tracking.registry import Registered, register
 from lenet.tracking.store import experiment_id, open_store, tracking_uri
 from lenet.tracking.versions import local_source

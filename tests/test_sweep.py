@@ -2,28 +2,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from lenet.config import Config
-from lenet.durable import write_json
 from lenet.project import Project
-from lenet.schema import flatten
-from lenet.sweep import Row, compare_link, differing, print_rows, run_name, sweep_folder
-from lenet.tracking.store import tracking_uri
+from lenet.sweep import run_name, sweep_folder
 
 MakeConfig = Callable[..., Config]
-
-
-def row(project: Project, config: Config, digit: str, answer: str = "trained", error: float | None = 2.5) -> Row:
-    """A row whose run folder holds one epoch."""
-    found = Row(digit * 64, answer, dict(flatten(config.tree())))
-    folder = found.folder(project)
-    if error is not None:
-        epoch = {"epoch": 1, "train/loss": 0.5, "train/error": 3.0, "val/error": error, "seconds": 1.25}
-        write_json(folder.path / "history.json", {"epochs": [epoch]})
-    return found
 
 
 @pytest.mark.parametrize(
@@ -51,86 +37,3 @@ def test_all_processes_of_a_sweep_have_one_folder(project: Project, monkeypatch:
     assert folder == project.runs / ".sweeps" / str(os.getpid())
     assert sweep_folder(Project(project.root / "x", project.root / "x")) == folder  # it is in the environment
     assert not folder.exists()
-
-
-def test_only_knobs_that_differ_are_shown(project: Project, make_config: MakeConfig) -> None:
-    rows = [
-        row(project, make_config(seed=seed, model__activation=activation), str(number))
-        for number, (seed, activation) in enumerate([(1, "tanh"), (2, "tanh"), (1, "relu")])
-    ]
-    assert differing(rows) == ["seed", "model.activation"]
-    assert differing(rows[:1]) == ["name", "seed"]
-    assert differing([rows[0], rows[0]]) == []
-
-
-def test_knobs_that_only_some_have_are_shown(project: Project, make_config: MakeConfig) -> None:
-    rows = [
-        row(project, make_config(), "1"),
-        row(project, make_config(optimizer__schedule={"name": "constant"}), "2"),
-    ]
-    assert differing(rows) == [
-        "optimizer.schedule.name",
-        "optimizer.schedule.warmup_fraction",
-        "optimizer.schedule.final_fraction",
-    ]
-
-
-def test_the_table(project: Project, make_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [
-        row(project, make_config(seed=1), "a", error=2.456),
-        row(project, make_config(seed=2), "b", "already trained", error=3.0),
-        row(project, make_config(seed=3), "c", "failed: the loss is not finite", error=None),
-    ]
-    print_rows(project, rows)
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines == [
-        ["run", "seed", "val/error", "%", "epochs", "seconds", "state"],
-        ["a" * 12, "1", "2.46", "1", "1.2", "trained"],
-        ["b" * 12, "2", "3.00", "1", "1.2", "already", "trained"],
-        ["c" * 12, "3", "–", "0", "0.0", "failed:", "the", "loss", "is", "not", "finite"],
-    ]
-
-
-def test_a_failed_row_has_no_error(project: Project, make_config: MakeConfig) -> None:
-    assert row(project, make_config(), "a").error(project) == 2.5
-    failed = row(project, make_config(), "b", "failed: x")
-    assert failed.is_failed
-    assert failed.error(project) is None
-
-
-def test_a_damaged_history_has_no_error(project: Project, make_config: MakeConfig) -> None:
-    found = row(project, make_config(), "a")
-    (found.folder(project).path / "history.json").write_text("{")
-    assert found.error(project) is None
-
-
-def test_a_damaged_history_does_not_hide_the_others(project: Project, make_config: MakeConfig) -> None:
-    rows = [row(project, make_config(seed=1), "a"), row(project, make_config(seed=2), "b")]
-    (rows[1].folder(project).path / "history.json").write_text("{")
-    print_rows(project, rows)
-
-
-def place(project: Project, found: Row, uri: str, run: str) -> None:
-    entry: dict[str, Any] = {"experiment_id": "7", "run_id": run, "token": "t"}
-    write_json(found.folder(project).path / "mlflow.json", {"stores": {uri: entry}})
-
-
-def test_the_link_compares_exactly_these_runs(project: Project, make_config: MakeConfig) -> None:
-    rows = [row(project, make_config(seed=seed), str(seed)) for seed in (1, 2)]
-    uri = tracking_uri(project)
-    assert compare_link(project, rows) is None
-    place(project, rows[0], uri, "abc")
-    assert compare_link(project, rows) is None  # MLflow does not show them all yet
-    place(project, rows[1], uri, "def")
-    link = compare_link(project, rows)
-    assert link is not None
-    assert link.startswith("http://127.0.0.1:5000/#/compare-runs?runs=%5B%22abc%22%2C%22def%22%5D&")
-    single = compare_link(project, rows[:1])
-    assert single == "http://127.0.0.1:5000/#/experiments/7/runs/abc?workflowType=machine_learning"
-    assert compare_link(project, []) is None
-
-
-def test_the_same_run_twice_is_compared_with_nothing(project: Project, make_config: MakeConfig) -> None:
-    found = row(project, make_config(), "1")
-    place(project, found, tracking_uri(project), "abc")
-    assert compare_link(project, [found, found]) == compare_link(project, [found])

@@ -199,7 +199,7 @@ def _registry(project: Project, arguments: Arguments) -> None:
 
 def _search(project: Project, arguments: Arguments) -> None:
     from lenet.pipeline import read_params
-    from lenet.search.session import pipeline_words, search
+    from lenet.search.command import pipeline_words, search
 
     words = [*(pipeline_words(read_params(project)) if arguments.pipeline else ()), *arguments.overrides]
     search(project, words, arguments.join, arguments.dashboard, arguments.into, _tell)

@@ -15,7 +15,8 @@ from lenet.errors import RunFailedError, Stopped
 from lenet.project import Project
 from lenet.runs import FINISHED, RUNNING, RunFolder, locate
 from lenet.tracking.follower import FAREWELL_SECONDS, Follower
-from lenet.tracking.projection import Place, is_up_to_date, recorded_place
+from lenet.tracking.place import Place, recorded_place
+from lenet.tracking.projection import is_up_to_date
 from lenet.tracking.store import tracking_uri
 
 HURRIED_SECONDS = 10.0

@@ -72,7 +72,7 @@ def register(project: Project) -> None:
     """Register the run of the first seed and make it the champion."""
     from lenet.evaluation.predict import load_reader
     from lenet.tracking import registry
-    from lenet.tracking.projection import recorded_place
+    from lenet.tracking.place import recorded_place
 
     folder = min((RunFolder(path) for path in project.runs.iterdir() if len(path.name) == 64), key=_seed)
     uri = tracking_uri(project)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
-from lenet.promotion.gate import promote
+from lenet.promotion.gate import ensure_champion, promote
 from lenet.promotion.history import Entry, read_history
 from lenet.promotion.judging import count_gate_uses
 from lenet.promotion.registry_page import show_registry
@@ -13,7 +13,7 @@ from lenet.promotion.rollback import rollback
 from lenet.promotion.shared_history import ELSEWHERE, change_tag, shared_history
 from lenet.promotion.shelf import Shelf
 from lenet.tracking.store import open_store, tracking_uri
-from showcase import MODEL, Showcase, ask, crowned, tags
+from showcase import MODEL, Showcase, aliases, ask, crowned, tags
 
 LOCAL = ("number", "before", "after", "tags")
 
@@ -49,6 +49,19 @@ def test_another_home_reads_all_of_it(showcase: Showcase) -> None:
     page = show_registry(showcase.project, showcase.params, False, print)
     assert "it was slow" in page
     assert page.count("passed floor") == 2
+
+
+def test_another_home_gives_a_champion_back_that_was_taken_away(showcase: Showcase) -> None:
+    crowned(showcase, 3, 4)
+    version = showcase.register()
+    ask(showcase)
+    move_house(showcase)
+    uri = tracking_uri(showcase.project)
+    open_store(showcase.project, uri).delete_registered_model_alias(MODEL, "champion")
+    answer = ensure_champion(showcase.project, showcase.params, "1", uri, print)
+    assert answer is not None
+    assert "is the champion again, as before the registry was lost" in answer.lines[0]
+    assert aliases(showcase)["champion"] == version.number
 
 
 def test_the_uses_of_the_images_add_up_over_homes(showcase: Showcase) -> None:

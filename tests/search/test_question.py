@@ -12,8 +12,8 @@ from lenet.fingerprint import code_digest
 from lenet.pipeline import read_params
 from lenet.project import Project
 from lenet.search import question as question_module
+from lenet.search.command import pipeline_words
 from lenet.search.question import Question, read_question
-from lenet.search.session import pipeline_words
 
 Ask = Callable[..., Question]
 

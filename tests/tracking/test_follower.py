@@ -13,7 +13,8 @@ from lenet.data.prepared import training_digest
 from lenet.project import Project
 from lenet.runs import RunFolder
 from lenet.tracking.follower import Follower
-from lenet.tracking.projection import is_up_to_date, recorded_place
+from lenet.tracking.place import recorded_place
+from lenet.tracking.projection import is_up_to_date
 from lenet.tracking.store import open_store, tracking_uri
 
 Train = Callable[..., RunFolder]

@@ -21,13 +21,9 @@ from lenet.project import Project
 from lenet.runs import RunFolder, locate
 from lenet.schema import flatten
 from lenet.synchronize import outdated, synchronize
-from lenet.tracking.projection import (
-    METRICS_A_BATCH,
-    Projection,
-    is_up_to_date,
-    recorded_place,
-    token,
-)
+from lenet.tracking.entities import METRICS_A_BATCH
+from lenet.tracking.place import recorded_place
+from lenet.tracking.projection import Projection, is_up_to_date, token
 from lenet.tracking.store import open_store, tracking_uri
 
 MakeConfig = Callable[..., Config]
@@ -317,6 +313,33 @@ def test_more_metrics_than_fit_one_batch(shop: Shop, config: Config) -> None:
     epochs = METRICS_A_BATCH // len(MEASURES) + 10
     write_json(folder.path / "history.json", {"epochs": [first | {"epoch": n} for n in range(1, epochs + 1)]})
     place = shop.projection().send(folder)
+    assert shop.points(place.run_id) == every_point(epochs)
+
+
+def test_ended_between_two_batches_no_point_is_lost(
+    shop: Shop, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    folder = shop.train(config)
+    first = folder.history()[0]
+    epochs = METRICS_A_BATCH // len(MEASURES) + 10
+    write_json(folder.path / "history.json", {"epochs": [first | {"epoch": n} for n in range(1, epochs + 1)]})
+    log_batch, sent = MlflowClient.log_batch, []
+
+    def end_at_the_second(client: MlflowClient, run_id: str, **what: Any) -> None:
+        if what.get("metrics"):
+            if sent:
+                raise ConnectionError("gone")
+            sent.append(len(what["metrics"]))
+        log_batch(client, run_id, **what)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", end_at_the_second)
+        with pytest.raises(ConnectionError):
+            shop.projection().send(folder)
+    assert sent[0] <= METRICS_A_BATCH
+    place = shop.projection().send(folder)  # by another process, which knows only what the store says
     assert shop.points(place.run_id) == every_point(epochs)
 
 

@@ -14,7 +14,8 @@ from lenet.data.prepared import load_test, training_digest
 from lenet.evaluation.predict import load_reader, predict_digits
 from lenet.project import Project
 from lenet.runs import RunFolder
-from lenet.tracking.projection import Place, Projection
+from lenet.tracking.place import Place
+from lenet.tracking.projection import Projection
 from lenet.tracking.registry import Registered, pack, register
 from lenet.tracking.sealed import MANIFEST, MODEL_TAG, check_folder
 from lenet.tracking.store import WEIGHTS_TAG, holds_version, open_store, tracking_uri

@@ -10,6 +10,7 @@ from lenet.pipeline import REGISTRATION, read_params
 from lenet.project import Project
 from lenet.promotion.changes import is_unsettled
 from lenet.promotion.history import last_champion, read_history
+from lenet.promotion.shared_history import shared_history
 from lenet.promotion.shelf import WEIGHTS, Shelf
 from lenet.runs import FINISHED, RunFolder
 from lenet.tracking.registry import LOCK
@@ -58,7 +59,7 @@ def _check_champion(shelf: Shelf) -> list[Finding]:
     """See that there is a champion once there was one; that there is one at most is the store's own constraint."""
     if shelf.holder(CHAMPION) is not None:
         return []
-    was = last_champion(read_history(shelf.project), shelf.model, shelf.store)
+    was = last_champion(shared_history(shelf), shelf.model, shelf.store)
     if was is not None:
         lost = f"{shelf.model}: has no {CHAMPION}; it was {was.variant} seed {was.seed}, version {was.version}"
         return [problem(lost, f"{REGISTER}: it is the champion again then, as the history says")]

@@ -12,7 +12,7 @@ from lenet.locks import is_held
 from lenet.project import Project
 from lenet.runs import FINISHED, RUNNING, RunFolder
 from lenet.stages import PIPELINE
-from lenet.tracking.projection import evaluation
+from lenet.tracking.entities import evaluation
 
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 CONFIG, IDENTITY = "config.yaml", "run.json"

@@ -11,7 +11,7 @@ from lenet.errors import DamagedError
 from lenet.export.stage import BUILT_EXPORT, EXPORT, describe, export_checked, export_measures, read_run
 from lenet.project import Project
 from lenet.runs import RunFolder
-from lenet.tracking.projection import Place
+from lenet.tracking.place import Place
 from lenet.tracking.store import open_store
 
 

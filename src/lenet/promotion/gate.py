@@ -10,7 +10,7 @@ from lenet.pipeline import Params
 from lenet.project import Project
 from lenet.promotion.changes import carry_out, registry_locked, settle
 from lenet.promotion.crowning import REPLACED, ROLLED_BACK, VERDICT, crown, new_entry, signature
-from lenet.promotion.history import Entry, last_champion, read_history
+from lenet.promotion.history import Entry, last_champion
 from lenet.promotion.judging import JUDGED_ON, Judgement, judge
 from lenet.promotion.shared_history import shared_history
 from lenet.promotion.shelf import Shelf
@@ -66,7 +66,7 @@ def promote(project: Project, params: Params, name: str | None, reason: str | No
 def ensure_champion(project: Project, params: Params, number: str, uri: str, tell: Tell) -> Answer | None:
     """Where the model has no champion, have the gate judge a version; None: it has one.
 
-    A registry that lost its champion with its database gets the one back that the history names.
+    A registry that lost its champion, with its database or by hand, gets the one back that the history names.
 
     Raises:
         LenetError: as `promote`.
@@ -75,7 +75,7 @@ def ensure_champion(project: Project, params: Params, number: str, uri: str, tel
         settle(shelf, tell)
         if shelf.holder(CHAMPION) is not None:
             return None
-        lost = last_champion(read_history(project), shelf.model, shelf.store)
+        lost = last_champion(shared_history(shelf), shelf.model, shelf.store)
         known = [one for one in shelf.versions if lost and one.weights_sha256 == lost.weights_sha256]
         if not known:
             return _judge_and_change(shelf, params, shelf.find(number), None, None, tell)

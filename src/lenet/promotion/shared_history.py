@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from lenet.durable import canonical_json, sha256_bytes
@@ -58,7 +58,8 @@ def _elsewhere(shelf: Shelf, known: set[str]) -> Iterator[Entry]:
     for version in shelf.versions:
         for name, value in version.tags.items():
             if name.startswith(TAG) and name not in known:
-                yield _read(version, name, value)
+                # Wherever it was made from, and whatever the registry is called there: it is this one's.
+                yield replace(_read(version, name, value), store=shelf.store)
 
 
 def _read(version: Version, name: str, value: str) -> Entry:

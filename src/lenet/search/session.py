@@ -1,33 +1,25 @@
-"""`lenet search`: one command's part in a search, from its question to what it leaves behind."""
+"""A session: one command's part in a search, from its workers to what it leaves behind."""
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from uuid import uuid4
 
-from lenet.data.prepared import training_digest
-from lenet.data.sets import ensure_prepared
 from lenet.durable import read_json, write_json, write_text
-from lenet.errors import LenetError, Stopped
-from lenet.laboratory import check_feasible
+from lenet.errors import LenetError
 from lenet.locks import locked
 from lenet.parallel import default_workers
-from lenet.pipeline import Params
-from lenet.project import Project
 from lenet.runs import RunFolder
 from lenet.search.counts import Counts
 from lenet.search.crew import Crew
-from lenet.search.dashboard import check_dashboard, dashboard
-from lenet.search.findings import BEST, ENDED, PAGE, PLOTS, SUMMARY, check_target, publish, write_findings
+from lenet.search.findings import BEST, ENDED, PAGE, PLOTS, SUMMARY, publish, write_findings
 from lenet.search.live import Progress
-from lenet.search.question import Question, read_question
+from lenet.search.question import Question
 from lenet.search.standing import Standing, ranked, standings, trials_table
-from lenet.search.storage import HOST, StudyStorage, open_storage, searches, storage_errors, study_url
+from lenet.search.storage import HOST, StudyStorage, searches
 from lenet.search.study import SharedStudy
 from lenet.synchronize import synchronize_search
 from lenet.tracking.follower import Follower
@@ -45,42 +37,6 @@ MOST_FAILED = 3
 
 MARK_SECONDS = 5.0
 """Between two notes of how long the search has been at work; what a power cut can lose of it."""
-
-
-def search(
-    project: Project,
-    words: Sequence[str],
-    is_joining: bool,
-    has_dashboard: bool,
-    into: Path | None,
-    tell: Callable[[str], None],
-) -> None:
-    """Search, from where it was left, until the budget is spent.
-
-    Args:
-        project: where things are.
-        words: `search=<name>`, `search.<key>=<value>`, overrides for every trial.
-        is_joining: another command leads this search; work along, and leave its end to it.
-        has_dashboard: serve optuna-dashboard on the study, while the search runs and after.
-        into: where the findings are copied to at the end.
-        tell: takes a line for the user.
-
-    Raises:
-        ConfigError: the search is not right; nothing was written.
-        LenetError: the database does not answer, or another command leads this search.
-        Stopped: a signal ended it; what is done is safe.
-    """
-    question = read_question(project, words)
-    if has_dashboard:
-        check_dashboard()
-    target = None if into is None else check_target(into)
-    check_feasible(project, question.base)
-    url = study_url(project, question.search.storage)
-    digest = training_digest(ensure_prepared(project, question.base.data.name, tell))
-    storage = open_storage(project, url)
-    session = Session(question, storage, question.study_name(digest), tuple(words), tell)
-    with _stoppable(), dashboard(url, tell) if has_dashboard else nullcontext(), storage_errors(url):
-        session.run(is_joining, target)
 
 
 class Session:
@@ -254,28 +210,3 @@ class Session:
         self._tell(f"best: {best.error:.2f} % validation error, trial {best.number}")
         self._tell(f"train it: {self._command(best)}")
         self._tell(f"more: {self.folder / BEST}")
-
-
-def pipeline_words(params: Params) -> list[str]:
-    """Return what params.yaml says of the pipeline's search, as one types it; its overrides hold for every trial."""
-    words = [f"search={params.search.name}", f"data={params.data}"]
-    words += [f"search.trials={params.search.trials}", f"search.workers={params.search.workers}"]
-    for override in params.overrides:
-        key, equals, value = override.partition("=")
-        words.append(f"search.epochs={value}" if key.lstrip("+") == "trainer.epochs" and equals else override)
-    return words
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Within the block SIGTERM ends the command as Ctrl-C does."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise Stopped(signum)
-
-    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

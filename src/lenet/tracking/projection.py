@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet.durable import canonical_json, read_json, sha256_bytes, sha256_file, write_json
-from lenet.errors import DamagedError
+from lenet.durable import canonical_json, sha256_bytes, sha256_file
 from lenet.locks import locked
 from lenet.project import Project
 from lenet.runs import FAILED, FINISHED, KILLED, PRUNED, RUNNING, RunFolder
 from lenet.schema import flatten
+from lenet.tracking.entities import MILLISECONDS, batches, data_set, epoch_metrics, evaluation, run_tags, tested_metrics
+from lenet.tracking.place import Place, record_place, recorded_place
 from lenet.tracking.searches import ensure_parent, send_search, study_of
 from lenet.tracking.store import be_patient, database_path, experiment_id, holds_run, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
 
-RECORD = "mlflow.json"
 FINGERPRINT_TAG = "lenet.fingerprint"
-METRICS_A_BATCH = 1000
-"""MLflow's own limit for one log_batch."""
-
-DIGEST_LENGTH = 36
-"""Longest digest of a data set that MLflow keeps; the whole one is a tag."""
-
-MILLISECONDS = 1000
 MODEL_CARD = "model_card.md"
 """In the folder of a run that was registered."""
 
@@ -40,15 +30,6 @@ SHOWN_AS = {PRUNED: KILLED}
 PARENT_TAG = "mlflow.parentRunId"
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a run is shown: the store, its experiment and the run's id there."""
-
-    uri: str
-    experiment_id: str
-    run_id: str
-
-
 def token(folder: RunFolder) -> str:
     """Return a digest of all that is projected of a folder, to see whether a store is up to date."""
     plots = sorted((folder.path / "plots").glob("*.png"))
@@ -56,23 +37,6 @@ def token(folder: RunFolder) -> str:
     card = folder.path / MODEL_CARD
     cards = [sha256_file(card)] if card.is_file() else []
     return sha256_bytes(canonical_json([seen, [[path.name, path.stat().st_size] for path in plots], *cards]).encode())
-
-
-def evaluation(folder: RunFolder) -> dict[str, Any]:
-    """Return what the test set said of the run, or nothing where it was not asked."""
-    try:
-        return read_json(folder.path / "evaluation.json")
-    except FileNotFoundError:
-        return {}
-
-
-def recorded_place(folder: RunFolder, uri: str) -> tuple[Place | None, str]:
-    """Return where the run was last projected to at `uri`, and the token of what was."""
-    try:
-        found = read_json(folder.path / RECORD)["stores"].get(uri)
-    except (FileNotFoundError, DamagedError):  # the store itself is asked instead
-        return None, ""
-    return (Place(uri, found["experiment_id"], found["run_id"]), found["token"]) if found else (None, "")
 
 
 def is_up_to_date(folder: RunFolder, uri: str) -> bool:
@@ -156,7 +120,7 @@ class Projection:
                     client.log_artifact(place.run_id, str(path))
         self._send_tags(client, folder, place.run_id)
         self._set_state(client, place.run_id, state, status)
-        self._record(folder, place, now)
+        record_place(folder, place, now)
         return place
 
     def _find(self, client: MlflowClient, folder: RunFolder) -> Place | None:
@@ -181,37 +145,28 @@ class Projection:
         place = self._find(client, folder) or Place(self._uri, self._experiment_id, run.info.run_id)
         parameters = [Param(name, str(value)) for name, value in flatten(identity["config"])]
         client.log_batch(place.run_id, params=parameters)
-        client.log_inputs(place.run_id, datasets=[self._dataset(identity)])
+        client.log_inputs(place.run_id, datasets=[data_set(self._project, identity)])
         self._epochs_sent[folder.fingerprint] = set()
         return place
-
-    def _dataset(self, identity: dict[str, Any]) -> Any:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        name = identity["config"]["data"]["name"]
-        source = json.dumps({"uri": str(self._project.prepared(name))})
-        digest = identity["data_digest"][:DIGEST_LENGTH]
-        dataset = Dataset(name=name, digest=digest, source_type="local", source=source)
-        return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])
 
     def _send_metrics(self, client: MlflowClient, folder: RunFolder, run_id: str) -> None:
         sent = self._epochs_sent.get(folder.fingerprint)
         if sent is None:
             sent = {point.step for point in client.get_metric_history(run_id, "train/loss")}
             self._epochs_sent[folder.fingerprint] = sent
-        metrics = _metrics(folder, sent)
+        metrics = epoch_metrics(folder, sent)
         tested = evaluation(folder)
         if tested:
             known = client.get_run(run_id).data.metrics
-            metrics += [metric for metric in _test_metrics(tested, folder) if known.get(metric.key) != metric.value]
-        for start in range(0, len(metrics), METRICS_A_BATCH):
-            client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_BATCH])
+            metrics += [metric for metric in tested_metrics(tested, folder) if known.get(metric.key) != metric.value]
+        for batch in batches(metrics):
+            client.log_batch(run_id, metrics=batch)
         sent.update(metric.step for metric in metrics)
 
     def _send_tags(self, client: MlflowClient, folder: RunFolder, run_id: str) -> None:
         from mlflow.entities import RunTag
 
-        tags = _tags(folder)
+        tags = run_tags(folder)
         study = study_of(folder.identity()["sweeps"])
         if study is not None:
             if study not in self._parents:
@@ -228,67 +183,3 @@ class Projection:
         ended = [attempt["ended"] for attempt in status["attempts"] if attempt["ended"] is not None]
         end_time = int(ended[-1] * MILLISECONDS) if ended else None  # None: killed, nobody saw when
         client.set_terminated(run_id, status=SHOWN_AS.get(state, state), end_time=end_time)
-
-    def _record(self, folder: RunFolder, place: Place, sent: str) -> None:
-        path = folder.path / RECORD
-        try:
-            stores = read_json(path)["stores"]
-        except (FileNotFoundError, DamagedError):
-            stores = {}
-        entry = {"experiment_id": place.experiment_id, "run_id": place.run_id, "token": sent}
-        if stores.get(self._uri) != entry:
-            write_json(path, {"stores": stores | {self._uri: entry}})
-
-
-def _metrics(folder: RunFolder, sent: set[int]) -> list[Metric]:
-    from mlflow.entities import Metric
-
-    history = folder.history()
-    clock = folder.status()["attempts"][0]["started"] if history else 0.0
-    metrics = []
-    for row in history:
-        clock += row["seconds"]
-        step = int(row["epoch"])
-        if step not in sent:
-            when = int(clock * MILLISECONDS)
-            metrics += [Metric(name, value, when, step) for name, value in row.items() if name != "epoch"]
-    return metrics
-
-
-def _test_metrics(tested: dict[str, Any], folder: RunFolder) -> list[Metric]:
-    from mlflow.entities import Metric
-
-    step = len(folder.history())
-    when = int(tested["evaluated"] * MILLISECONDS)
-    return [Metric(name, value, when, step) for name, value in tested["measures"].items()]
-
-
-def _tags(folder: RunFolder) -> dict[str, str]:
-    identity, status = folder.identity(), folder.status()
-    config = identity["config"]
-    tags = {
-        "lenet.variant": config["name"],
-        "lenet.seed": str(config["seed"]),
-        "lenet.data_digest": identity["data_digest"],
-        "lenet.code_digest": identity["code_digest"],
-        "lenet.sweep": "; ".join(identity["sweeps"]),
-        "lenet.message": status["message"],
-        "lenet.state": folder.state() or "",
-        "lenet.pruned": str(folder.state() == PRUNED).lower(),
-        "lenet.folder": str(folder.path),
-    }
-    if status["attempts"]:
-        last = status["attempts"][-1]
-        git = last["git"]
-        tags |= {
-            "mlflow.user": last["user"],
-            "mlflow.source.name": " ".join(["train.py", *identity["overrides"]]),
-            "mlflow.source.git.commit": git["commit"] or "",
-            "lenet.git_commit": git["commit"] or "",
-            "lenet.git_dirty": str(git["dirty"]).lower(),
-            "lenet.device": last["device"],
-            "lenet.host": last["host"],
-            "lenet.attempts": str(len(status["attempts"])),
-        }
-        tags |= {f"lenet.version.{name}": value for name, value in last["versions"].items()}
-    return tags

@@ -13,7 +13,7 @@ from lenet.errors import DamagedError
 from lenet.locks import locked
 from lenet.project import Project
 from lenet.runs import SHORT, RunFolder
-from lenet.tracking.projection import Place
+from lenet.tracking.place import Place
 from lenet.tracking.provenance import check_provenance, write_provenance
 from lenet.tracking.sealed import MODEL_TAG, check_folder, seal_folder
 from lenet.tracking.store import WEIGHTS_TAG, open_store

@@ -1,0 +1,82 @@
+"""`lenet search`: from what was typed to a session that is checked, can be stopped, and is shown."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+
+from lenet.data.prepared import training_digest
+from lenet.data.sets import ensure_prepared
+from lenet.errors import Stopped
+from lenet.laboratory import check_feasible
+from lenet.pipeline import Params
+from lenet.project import Project
+from lenet.search.dashboard import check_dashboard, dashboard
+from lenet.search.findings import check_target
+from lenet.search.question import read_question
+from lenet.search.session import Session
+from lenet.search.storage import open_storage, storage_errors, study_url
+
+
+def search(
+    project: Project,
+    words: Sequence[str],
+    is_joining: bool,
+    has_dashboard: bool,
+    into: Path | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Search, from where it was left, until the budget is spent.
+
+    Args:
+        project: where things are.
+        words: `search=<name>`, `search.<key>=<value>`, overrides for every trial.
+        is_joining: another command leads this search; work along, and leave its end to it.
+        has_dashboard: serve optuna-dashboard on the study, while the search runs and after.
+        into: where the findings are copied to at the end.
+        tell: takes a line for the user.
+
+    Raises:
+        ConfigError: the search is not right; nothing was written.
+        LenetError: the database does not answer, or another command leads this search.
+        Stopped: a signal ended it; what is done is safe.
+    """
+    question = read_question(project, words)
+    if has_dashboard:
+        check_dashboard()
+    target = None if into is None else check_target(into)
+    check_feasible(project, question.base)
+    url = study_url(project, question.search.storage)
+    digest = training_digest(ensure_prepared(project, question.base.data.name, tell))
+    storage = open_storage(project, url)
+    session = Session(question, storage, question.study_name(digest), tuple(words), tell)
+    with _stoppable(), dashboard(url, tell) if has_dashboard else nullcontext(), storage_errors(url):
+        session.run(is_joining, target)
+
+
+def pipeline_words(params: Params) -> list[str]:
+    """Return what params.yaml says of the pipeline's search, as one types it; its overrides hold for every trial."""
+    words = [f"search={params.search.name}", f"data={params.data}"]
+    words += [f"search.trials={params.search.trials}", f"search.workers={params.search.workers}"]
+    for override in params.overrides:
+        key, equals, value = override.partition("=")
+        words.append(f"search.epochs={value}" if key.lstrip("+") == "trainer.epochs" and equals else override)
+    return words
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Within the block SIGTERM ends the command as Ctrl-C does."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise Stopped(signum)
+
+    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
