@@ -150,7 +150,6 @@ def _clean(project: Project, arguments: Arguments) -> None:
 
 def _doctor(project: Project, arguments: Arguments) -> None:
     from lenet.doctor.checkup import doctor
-    from lenet.errors import EXIT_FAILED
 
     if not doctor(project, arguments.json):
         sys.exit(EXIT_FAILED)
