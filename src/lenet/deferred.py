@@ -19,7 +19,8 @@ SIGNAL = "scipy.signal"
 PATCHED = "hamming"
 """The name that torchmetrics sets where it is missing; asking for it must not be what imports the module."""
 
-_loading = threading.RLock()
+_lock = threading.RLock()
+_loading: list[ModuleType] = []
 
 
 def defer_signal() -> None:
@@ -56,7 +57,9 @@ class _Later(Loader):
 
 class _Deferred(ModuleType):
     def __getattr__(self, name: str) -> Any:
-        with _loading:
+        with _lock:  # another thread waits; the one that loads comes back in, and asks for what is not there yet
+            if self in _loading:
+                raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
             if type(self) is _Deferred:
                 _load(self)
         return getattr(self, name)
@@ -66,7 +69,15 @@ def _load(module: ModuleType) -> None:
     spec = module.__spec__
     assert spec is not None
     assert isinstance(spec.loader, _Later)
-    module.__class__ = ModuleType
-    spec.loader = module.__loader__ = spec.loader.loader
+    loader = spec.loader.loader
     delattr(module, PATCHED)
-    spec.loader.exec_module(module)
+    _loading.append(module)
+    try:
+        loader.exec_module(module)
+    except BaseException:
+        setattr(module, PATCHED, None)  # to be tried again by the next who asks
+        raise
+    finally:
+        _loading.remove(module)
+    module.__class__ = ModuleType
+    spec.loader = module.__loader__ = loader

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -61,7 +62,10 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        if error.filename is None:  # writing names no file, opening does
+        if type(error) is OSError and error.errno is None:  # numpy's word for a write that was cut short
+            full = f"{os.strerror(errno.ENOSPC)} ({error})"
+            raise OSError(errno.ENOSPC, full, str(path)) from error
+        if error.errno is not None and error.filename is None:  # writing names no file, opening does
             error.filename = str(path)
         raise
     finally:

@@ -313,6 +313,6 @@ def test_a_lost_registry_gets_its_champion_back_from_the_history(showcase: Showc
     number = showcase.register(4).number  # the refused one is chosen still
     answer = ensure_champion(showcase.project, showcase.params, number, tracking_uri(showcase.project), print)
     assert answer is not None
-    assert answer.lines[0].endswith("is the champion again, as before the registry was lost")
+    assert answer.lines[0].endswith("is the champion again, as before it was lost")
     assert aliases(showcase) == {"champion": "3", "challenger": "4"}
     assert json.loads((home / "promotions" / "0003-restore.json").read_text())["action"] == "restore"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
+import pytest
+
+from lenet.durable import read_json, write_json
 from lenet.promotion.gate import ensure_champion, promote
 from lenet.promotion.history import Entry, read_history
 from lenet.promotion.judging import count_gate_uses
@@ -60,8 +63,76 @@ def test_another_home_gives_a_champion_back_that_was_taken_away(showcase: Showca
     open_store(showcase.project, uri).delete_registered_model_alias(MODEL, "champion")
     answer = ensure_champion(showcase.project, showcase.params, "1", uri, print)
     assert answer is not None
-    assert "is the champion again, as before the registry was lost" in answer.lines[0]
+    assert "is the champion again, as before it was lost" in answer.lines[0]
     assert aliases(showcase)["champion"] == version.number
+
+
+def test_another_home_does_not_give_back_what_was_rolled_back(showcase: Showcase) -> None:
+    crowned(showcase, 3, 4)
+    showcase.register()
+    ask(showcase)
+    rollback(showcase.project, showcase.params, None, print)
+    move_house(showcase)
+    uri = tracking_uri(showcase.project)
+    open_store(showcase.project, uri).delete_model_version(MODEL, "1")  # with its tags, the rollback's among them
+    answer = ensure_champion(showcase.project, showcase.params, "2", uri, print)
+    assert answer is not None
+    assert answer.judgement is not None  # the gate was asked
+
+
+def test_a_home_knows_its_changes_whatever_the_registry_is_called_by_now(showcase: Showcase) -> None:
+    crowned(showcase, 3)
+    path = showcase.project.home / "promotions" / "0001-promote.json"
+    write_json(path, read_json(path) | {"store": "https://registry.example"})
+    client, (name, value) = open_store(showcase.project, tracking_uri(showcase.project)), first_tag(showcase)
+    client.delete_model_version_tag(MODEL, "1", name)
+    assert [entry.store for entry in shared(showcase)] == ["https://registry.example"]
+    (entry,) = read_history(showcase.project)
+    client.set_model_version_tag(MODEL, "1", *change_tag(entry))
+    assert [entry.store for entry in shared(showcase)] == ["mlflow.db"]
+    assert json.loads(value)["store"] == "mlflow.db"
+
+
+def first_tag(showcase: Showcase) -> tuple[str, str]:
+    return next((name, value) for name, value in tags(showcase, "1").items() if name.startswith("lenet.change."))
+
+
+def test_a_copied_version_brings_nothing_twice_and_nothing_of_another_model(showcase: Showcase) -> None:
+    crowned(showcase, 3)
+    move_house(showcase)
+    client, (name, value) = open_store(showcase.project, tracking_uri(showcase.project)), first_tag(showcase)
+    copy = showcase.register(4).number
+    client.set_model_version_tag(MODEL, copy, name, value)
+    assert len(shared(showcase)) == 1
+    showcase.register(5, model="others")
+    client.set_model_version_tag("others", "1", name, value)
+    with Shelf(showcase.project, "others") as shelf:
+        assert shared_history(shelf) == []
+
+
+def test_the_uses_under_another_models_name_count_too(showcase: Showcase) -> None:
+    crowned(showcase, 3)
+    number = showcase.register(4, model="others").number
+    params = replace(showcase.params, register=replace(showcase.params.register, model="others"))
+    answer = ensure_champion(showcase.project, params, number, tracking_uri(showcase.project), print)
+    assert answer is not None
+    assert answer.judgement is not None
+    assert answer.judgement.verdict.gate_uses == 1
+
+
+def test_the_record_is_the_last_step_of_a_change(showcase: Showcase, monkeypatch: pytest.MonkeyPatch) -> None:
+    crowned(showcase, 3, 4)
+    version = showcase.register()
+
+    def end(*values: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lenet.promotion.changes.set_alias", end)
+        with pytest.raises(KeyboardInterrupt):
+            ask(showcase)
+    assert tags(showcase, version.number)["lenet.verdict"] == "promoted: better"
+    assert not [name for name in tags(showcase, version.number) if name.startswith("lenet.change.")]
 
 
 def test_the_uses_of_the_images_add_up_over_homes(showcase: Showcase) -> None:
@@ -93,13 +164,17 @@ def test_what_is_here_and_what_is_elsewhere_stand_in_the_order_of_time(showcase:
 def test_a_tag_that_cannot_be_read_is_told(showcase: Showcase) -> None:
     crowned(showcase, 3)
     client = open_store(showcase.project, tracking_uri(showcase.project))
-    for number, value in enumerate(("{", "[]", '{"old": 1}')):
-        client.set_model_version_tag(MODEL, "1", f"lenet.change.broken{number}", value)
+    (first,) = read_history(showcase.project)
+    undated = change_tag(replace(first, when="yesterday"))
+    forged = change_tag(replace(first, who="somebody"))[0], change_tag(replace(first, who="somebody else"))[1]
+    broken = {"lenet.change.0": "{", "lenet.change.1": "[]", "lenet.change.2": '{"old": 1}'} | dict([undated, forged])
+    for name, value in broken.items():
+        client.set_model_version_tag(MODEL, "1", name, value)
     found = [entry for entry in shared(showcase) if entry.action == "damaged"]
-    assert [entry.reason for entry in found] == [
-        f"{MODEL} version 1: its tag lenet.change.broken{number} cannot be read" for number in range(3)
-    ]
-    assert "lenet.change.broken1 cannot be read" in show_registry(showcase.project, showcase.params, False, print)
+    assert {entry.reason for entry in found} == {
+        f"{MODEL} version 1: its tag {name} is not what was written" for name in broken
+    }
+    assert "lenet.change.1 is not what was written" in show_registry(showcase.project, showcase.params, False, print)
 
 
 def test_a_change_that_is_taken_back_leaves_no_tag(showcase: Showcase) -> None:

@@ -54,7 +54,7 @@ def test_a_smaller_budget_is_answered_by_the_first_trials(ask: Ask, open_study: 
         assert smaller.is_over()  # though the third of the larger one is at work
         assert not larger.is_over()
         assert [trial.number for trial in smaller.trials()] == [0, 1]
-        assert [trial.value for trial in smaller.frozen().trials] == [0.0, 1.0]
+        assert [trial.value for trial in smaller.frozen(smaller.trials()).trials] == [0.0, 1.0]
 
 
 def test_time_counts_once_where_sessions_overlap(ask: Ask, open_study: Open) -> None:

@@ -15,7 +15,7 @@ from lenet.errors import DamagedError, LenetError
 from lenet.locks import locked
 from lenet.project import Project
 from lenet.promotion.history import FOLDER, INTENT, Entry, close_intent, leftovers, now, read_intent, who, write_intent
-from lenet.promotion.shared_history import change_tag
+from lenet.promotion.shared_history import change_tag, is_change
 from lenet.promotion.shelf import Shelf
 from lenet.tracking.marks import set_alias, set_tags
 from lenet.tracking.registry import LOCK
@@ -91,13 +91,19 @@ def _complete(shelf: Shelf, entry: Entry) -> None:
     with store_errors(shelf.uri, "ask again: the change is completed then"):
         client = open_store(shelf.project, shelf.uri)
         shelf.look()
-        for number, tags in entry.tags.items():
-            version = shelf.numbered(number)
-            if version is not None:
-                set_tags(client, version, tags)
+
+        def tag(is_record: bool) -> None:
+            for number, tags in entry.tags.items():
+                version = shelf.numbered(number)
+                if version is not None:
+                    asked = {name: value for name, value in tags.items() if is_change(name) == is_record}
+                    set_tags(client, version, asked)
+
+        tag(is_record=False)
         for alias in ORDER:
             if alias in entry.after:
                 set_alias(client, shelf.model, alias, shelf.holder(alias), entry.after[alias])
+        tag(is_record=True)  # last: others take it for done, and may never see this home's intent
     close_intent(shelf.project, entry)
     shelf.look()
 

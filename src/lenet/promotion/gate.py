@@ -10,7 +10,7 @@ from lenet.pipeline import Params
 from lenet.project import Project
 from lenet.promotion.changes import carry_out, registry_locked, settle
 from lenet.promotion.crowning import REPLACED, ROLLED_BACK, VERDICT, crown, new_entry, signature
-from lenet.promotion.history import Entry, last_champion
+from lenet.promotion.history import Entry, check_reason, last_champion
 from lenet.promotion.judging import JUDGED_ON, Judgement, judge
 from lenet.promotion.shared_history import shared_history
 from lenet.promotion.shelf import Shelf
@@ -45,8 +45,10 @@ def promote(project: Project, params: Params, name: str | None, reason: str | No
         tell: takes a line for the user.
 
     Raises:
+        ConfigError: the reason is too long.
         LenetError: there is no such version, it is not what was registered, or the store cannot be reached.
     """
+    check_reason(reason)
     with registry_locked(project, tell), Shelf(project, params.register.model) as shelf:
         settle(shelf, tell)
         champion = shelf.holder(CHAMPION)
@@ -77,13 +79,15 @@ def ensure_champion(project: Project, params: Params, number: str, uri: str, tel
             return None
         lost = last_champion(shared_history(shelf), shelf.model, shelf.store)
         known = [one for one in shelf.versions if lost and one.weights_sha256 == lost.weights_sha256]
+        if lost and deposed_of(shelf.of_run(lost.fingerprint, lost.weights_sha256)):
+            known = []  # what came in its place is gone with its version: the gate is asked
         if not known:
             return _judge_and_change(shelf, params, shelf.find(number), None, None, tell)
         shelf.check(known[-1])
         entry = new_entry(shelf, "restore", known[-1])
-        entry.tags[known[-1].number] = {VERDICT: "restored: was champion before the registry was lost"}
+        entry.tags[known[-1].number] = {VERDICT: "restored: was champion before it was lost"}
         crown(shelf, entry, known[-1], _number(shelf.holder(PREVIOUS)))
-        return Answer(True, (f"{known[-1].title} is the champion again, as before the registry was lost",))
+        return Answer(True, (f"{known[-1].title} is the champion again, as before it was lost",))
 
 
 def deposed_of(versions: Sequence[Version]) -> Version | None:

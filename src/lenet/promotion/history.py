@@ -20,11 +20,14 @@ from typing import Any, Literal
 
 from lenet import environment
 from lenet.durable import TEMPORARY_SUFFIX, read_json, sync_folder, write_json
-from lenet.errors import DamagedError
+from lenet.errors import ConfigError, DamagedError
 from lenet.project import Project
 
 FOLDER = "promotions"
 INTENT = "intent.json"
+
+MOST_REASON = 2_000
+"""Characters of a stated reason."""
 
 CI_ACCOUNTS = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN")
 
@@ -107,6 +110,16 @@ def who() -> str:
         if os.environ.get(variable):
             return f"{os.environ[variable]} (CI)"
     return f"{environment.user()}@{platform.node()}"
+
+
+def check_reason(reason: str | None) -> None:
+    """See that a reason is one that tables and tags can hold.
+
+    Raises:
+        ConfigError: it is too long.
+    """
+    if reason is not None and len(reason) > MOST_REASON:
+        raise ConfigError(f"--reason: has {len(reason):,} characters; say it in {MOST_REASON:,} or fewer")
 
 
 def read_history(project: Project) -> list[Entry]:

@@ -11,7 +11,7 @@ from lenet.pipeline import Params
 from lenet.promotion.decision import decide
 from lenet.promotion.history import JUDGING, Entry
 from lenet.promotion.lookup import find_network, is_there, shelf_of
-from lenet.promotion.shared_history import shared_history
+from lenet.promotion.shared_history import other_models, shared_history
 from lenet.promotion.shelf import Shelf
 from lenet.promotion.verdict import Verdict
 from lenet.tracking.versions import Version
@@ -95,7 +95,7 @@ def judge_network(
         params.gate,
         reason=reason,
         gate_uses=count_gate_uses(
-            shared_history(shelf),
+            [*shared_history(shelf), *other_models(shelf)],
             shelf.versions,
             test.digest,
             (challenger.sha256, other.sha256 if other else None),

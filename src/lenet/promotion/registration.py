@@ -16,6 +16,7 @@ from lenet.project import Project
 from lenet.promotion.changes import settle_left
 from lenet.promotion.gate import ensure_champion
 from lenet.promotion.history import Party, last_champion, read_history
+from lenet.promotion.shared_history import shared_history
 from lenet.promotion.shelf import Shelf
 from lenet.report.card_facts import gather
 from lenet.report.model_card import as_description, model_card
@@ -23,7 +24,7 @@ from lenet.runs import FINISHED, RunFolder
 from lenet.tracking.place import Place
 from lenet.tracking.projection import MODEL_CARD as OWN_CARD
 from lenet.tracking.projection import Projection
-from lenet.tracking.store import holds_version, store_errors, tracking_uri
+from lenet.tracking.store import database_path, holds_version, store_errors, tracking_uri
 from lenet.tracking.versions import CHAMPION
 
 
@@ -63,12 +64,12 @@ def register_choice(project: Project, params: Params, tell: Callable[[str], None
 
 def lost_champion(project: Project, model: str, uri: str) -> Party | None:
     """Return who was champion where the registry has none though the history knows of one."""
-    entries = read_history(project)
-    if not entries:
+    if not read_history(project) and database_path(uri) is not None:  # nobody else's either, and MLflow is not imported
         return None
     with Shelf(project, model, uri) as shelf:
-        known = last_champion(entries, model, shelf.store)
-        return known if shelf.holder(CHAMPION) is None else None
+        if shelf.holder(CHAMPION) is not None:
+            return None
+        return last_champion(shared_history(shelf), model, shelf.store)
 
 
 def _register_lost(project: Project, model: str, uri: str, champion: Party, tell: Callable[[str], None]) -> None:

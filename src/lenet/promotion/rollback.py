@@ -8,6 +8,7 @@ from lenet.project import Project
 from lenet.promotion.changes import registry_locked, settle
 from lenet.promotion.crowning import REPLACED, ROLLED_BACK, VERDICT, crown, new_entry
 from lenet.promotion.gate import Answer, Tell
+from lenet.promotion.history import check_reason
 from lenet.promotion.shelf import Shelf
 from lenet.tracking.versions import CHAMPION, PREVIOUS, Version
 
@@ -20,8 +21,10 @@ def rollback(project: Project, params: Params, reason: str | None, tell: Tell) -
     the champion before the one that came back, where there was one: asked twice, two steps are taken back.
 
     Raises:
+        ConfigError: the reason is too long.
         LenetError: there is no previous champion, it is not what was registered, or the store cannot be reached.
     """
+    check_reason(reason)
     with registry_locked(project, tell), Shelf(project, params.register.model) as shelf:
         settled = settle(shelf, tell)
         champion, previous = shelf.holder(CHAMPION), shelf.holder(PREVIOUS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
 
 from lenet.durable import canonical_json, sha256_bytes
@@ -41,34 +42,46 @@ def change_tag(entry: Entry) -> tuple[str, str]:
 
 
 def shared_history(shelf: Shelf) -> list[Entry]:
-    """Return what became of the model's champion, in the order of time: this home's entries, and the others'.
+    """Return what became of the model's champion, in the order of the machines' clocks: from this home and from others.
 
     An entry of another home has the number `ELSEWHERE`; one that cannot be read is there as `damaged`.
     """
-    here = [entry for entry in read_history(shelf.project) if entry.model in {shelf.model, ""}]
-    known = {change_tag(entry)[0] for entry in here if entry.action != "damaged"}
-    found = list(here)
-    for entry in sorted(_elsewhere(shelf, known), key=lambda entry: entry.when):
+    tagged = {name: entry for name, entry in _tagged(shelf) if entry.model == shelf.model}
+    found = []
+    for entry in read_history(shelf.project):
+        if entry.model in {shelf.model, ""}:
+            name = "" if entry.action == "damaged" else change_tag(entry)[0]
+            # What this registry remembers was done in it, whatever it was called then.
+            found.append(replace(entry, store=shelf.store) if tagged.pop(name, None) else entry)
+    for entry in sorted(tagged.values(), key=lambda entry: entry.when):
         later = (place for place, other in enumerate(found) if other.when > entry.when)
         found.insert(next(later, len(found)), entry)
     return found
 
 
-def _elsewhere(shelf: Shelf, known: set[str]) -> Iterator[Entry]:
+def _tagged(shelf: Shelf) -> Iterator[tuple[str, Entry]]:
+    """Give the entries that the versions' tags are; a version that was copied has those of its original."""
     for version in shelf.versions:
         for name, value in version.tags.items():
-            if name.startswith(TAG) and name not in known:
-                # Wherever it was made from, and whatever the registry is called there: it is this one's.
-                yield replace(_read(version, name, value), store=shelf.store)
+            if is_change(name):
+                yield name, replace(_read(version, name, value), store=shelf.store)
 
 
 def _read(version: Version, name: str, value: str) -> Entry:
     where = f"{version.label}: its tag {name}"
     try:
-        body = json.loads(value)
-        return parse_entry({**body, "number": ELSEWHERE}, where)
+        entry = parse_entry({**json.loads(value), "number": ELSEWHERE}, where)
+        datetime.fromisoformat(entry.when)
+        if change_tag(entry)[0] == name:  # the name is the content's seal
+            return entry
     except (ValueError, TypeError, DamagedError):
-        return Entry(ELSEWHERE, "damaged", version.model, "", "", "", reason=f"{where} cannot be read")
+        pass
+    return Entry(ELSEWHERE, "damaged", version.model, "", "", "", reason=f"{where} is not what was written")
+
+
+def other_models(shelf: Shelf) -> list[Entry]:
+    """Return the entries of this home that are about other models: they may have used the same images."""
+    return [entry for entry in read_history(shelf.project) if entry.model not in {shelf.model, ""}]
 
 
 def is_change(tag: str) -> bool:

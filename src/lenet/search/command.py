@@ -34,7 +34,7 @@ def search(
     Args:
         project: where things are.
         words: `search=<name>`, `search.<key>=<value>`, overrides for every trial.
-        is_joining: another command leads this search; work along, and leave its end to it.
+        is_joining: another command leads this search; work along, and end it where that one is gone.
         has_dashboard: serve optuna-dashboard on the study, while the search runs and after.
         into: where the findings are copied to at the end.
         tell: takes a line for the user.

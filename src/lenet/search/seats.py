@@ -70,13 +70,14 @@ class SeatedStudy:
         replaced = {number for trial in trials for number in trial.system_attrs.get(REPLACED, ())}
         return [trial for trial in trials if trial.number not in replaced][: self._limit]
 
-    def frozen(self) -> Study:
-        """Return the study up to the last of `trials()`, in memory, each with its number: others may go on with it."""
+    def frozen(self, trials: Sequence[FrozenTrial]) -> Study:
+        """Return a study in memory that stays as `trials()` gave it, numbers included; others may go on with ours."""
         import optuna
 
-        end = max((trial.number for trial in self.trials()), default=-1) + 1
+        read = {trial.number: trial for trial in trials}
+        every = self.study.get_trials(deepcopy=False)[: max(read, default=-1) + 1]
         frozen = optuna.create_study(study_name=self.name, directions=self.study.directions)
-        frozen.add_trials(self.study.get_trials(deepcopy=False)[:end])
+        frozen.add_trials(read.get(trial.number, trial) for trial in every)
         return frozen
 
     def counts(self, trials: Sequence[FrozenTrial] | None = None) -> Counts:

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from lenet.durable import read_json, write_json, write_text
-from lenet.errors import LenetError
+from lenet.errors import DamagedError, LenetError
 from lenet.locks import locked
 from lenet.parallel import default_workers
 from lenet.runs import RunFolder
@@ -25,6 +26,9 @@ from lenet.synchronize import synchronize_search
 from lenet.tracking.follower import Follower
 from lenet.tracking.searches import DESCRIPTION, LOCK
 from lenet.tracking.store import shown_uri, tracking_uri
+
+if TYPE_CHECKING:
+    from optuna import Study
 
 LOOK_SECONDS = 1.0
 """Between two looks at the study: its workers compute on every core, and this process takes theirs."""
@@ -87,14 +91,18 @@ class Session:
                 self._tell(f"{recovered} trials were left behind by processes that are gone; they go on")
             try:
                 self._work_shown(leads)
-            finally:
-                # Whoever led may be gone: the last one at work leaves the findings.
-                leads = leads or self._storage.try_lock(self._name, HOST, stack)
-                if leads:
+            except BaseException:
+                if leads or self._storage.try_lock(self._name, HOST, stack):
                     self._conclude()
-            if leads and into is not None:
+                raise
+            if not leads:
+                # Who led may be gone, or be on the way out: the last one at work leaves the findings.
+                stack.enter_context(self._storage.lock(self._name, HOST))
+            if leads or not self._is_concluded():
+                self._conclude()
+            if into is not None:
                 publish(self.folder, into)
-            self._tell_end(leads)
+            self._tell_end()
 
     def _remember(self) -> None:
         search = self._question.search
@@ -173,23 +181,30 @@ class Session:
                     follower.changed(folder)
         return found, self._shared.counts(trials)
 
+    def _is_concluded(self) -> bool:
+        """Say whether the findings tell of every trial."""
+        try:
+            known = read_json(self.folder / SUMMARY)
+        except (FileNotFoundError, DamagedError):
+            return False
+        return bool(known["is_over"] and known["trials"]["all"] == self._shared.counts().done)
+
     def _conclude(self) -> None:
-        found = standings(self._shared)
-        counts, is_over = self._shared.counts(), self._shared.is_over()
+        is_over, trials = self._shared.is_over(), self._shared.trials()
+        found, counts = standings(self._shared, trials), self._shared.counts(trials)
         drawn = self.folder / DRAWN
         is_drawn = drawn.is_file() and drawn.read_text(encoding="utf-8") == trials_table(found)
         write_findings(self._question, self._name, found, counts, is_over, self.folder)
         if not is_drawn:
-            self._draw(found)
+            self._draw(self._shared.frozen(trials), found)
             write_text(drawn, trials_table(found))
         synchronize_search(self._project, self.folder, self._tell)
 
-    def _draw(self, found: list[Standing]) -> None:
+    def _draw(self, study: Study, found: list[Standing]) -> None:
         from lenet.search.pictures import draw_search
         from lenet.search.webpage import write_search_page
 
-        study, objectives = self._shared.frozen(), self._question.search.objectives
-        draw_search(study, found, self._question.space, objectives, self.folder / PLOTS)
+        draw_search(study, found, self._question.space, self._question.search.objectives, self.folder / PLOTS)
         best = next(iter(ranked(found)), None)
         command = "" if best is None else self._command(best)
         write_search_page(study, found, read_json(self.folder / SUMMARY), self.folder / PAGE, command)
@@ -197,16 +212,14 @@ class Session:
     def _command(self, one: Standing) -> str:
         return f"python train.py {' '.join(self._question.overrides(one.assignment))}"
 
-    def _tell_end(self, leads: bool) -> None:
+    def _tell_end(self) -> None:
         found, counts = standings(self._shared), self._shared.counts()
         self._tell(f"{counts.done} trials: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed")
         for one in [one for one in found if one.state == "FAIL"][:MOST_FAILED]:
             self._tell(f"trial {one.number}: {one.outcome.get('answer', 'failed')}")
         best = next(iter(ranked(found)), None)
         if best is None:
-            if leads:
-                raise LenetError(f"{self._name}: no trial has a value within the limits; `trials.csv` says why")
-            return
+            raise LenetError(f"{self._name}: no trial has a value within the limits; `trials.csv` says why")
         self._tell(f"best: {best.error:.2f} % validation error, trial {best.number}")
         self._tell(f"train it: {self._command(best)}")
         self._tell(f"more: {self.folder / BEST}")
