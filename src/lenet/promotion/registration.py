@@ -24,7 +24,7 @@ from lenet.runs import FINISHED, RunFolder
 from lenet.tracking.place import Place
 from lenet.tracking.projection import MODEL_CARD as OWN_CARD
 from lenet.tracking.projection import Projection
-from lenet.tracking.store import database_path, holds_version, store_errors, tracking_uri
+from lenet.tracking.store import holds_version, store_errors, tracking_uri
 from lenet.tracking.versions import CHAMPION
 
 
@@ -63,11 +63,13 @@ def register_choice(project: Project, params: Params, tell: Callable[[str], None
 
 
 def lost_champion(project: Project, model: str, uri: str) -> Party | None:
-    """Return who was champion where the registry has none though the history knows of one."""
-    if not read_history(project) and database_path(uri) is not None:  # nobody else's either, and MLflow is not imported
-        return None
+    """Return who was champion where the registry has none though the history knows of one.
+
+    A home that has changed no champion there asks no server: it may deny the sight of a model that is not there.
+    """
     with Shelf(project, model, uri) as shelf:
-        if shelf.holder(CHAMPION) is not None:
+        is_known = any((entry.model, entry.store) == (model, shelf.store) for entry in read_history(project))
+        if not is_known or shelf.holder(CHAMPION) is not None:
             return None
         return last_champion(shared_history(shelf), model, shelf.store)
 

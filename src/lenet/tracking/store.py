@@ -40,6 +40,7 @@ PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # a line a file in CI's log
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # where the answer goes
 }
 
 
