@@ -31,7 +31,6 @@ def test_torchmetrics_does_nothing_else_with_it() -> None:
 
 def test_who_uses_it_has_all_of_it() -> None:
     how = {
-        "import scipy.signal": "scipy.signal.convolve([1, 2], [3])",
         "from scipy import signal": "signal.convolve([1, 2], [3])",
         "from scipy.signal import convolve": "convolve([1, 2], [3])",
     }
@@ -39,8 +38,6 @@ def test_who_uses_it_has_all_of_it() -> None:
         assert run(f"{BEGIN}{TORCHMETRICS}{statement}; print({use})") == "[3 6]"
     windows = "from scipy.signal.windows import hamming; import scipy.signal; scipy.signal.convolve; print(hamming(1))"
     assert run(f"{BEGIN}{TORCHMETRICS}{windows}") == "[1.]"
-    spec = "import importlib, importlib.util; importlib.import_module('scipy.signal').lfilter; "
-    assert run(f"{BEGIN}{spec}print(importlib.util.find_spec('scipy.signal').name)") == "scipy.signal"
 
 
 def test_its_own_names_are_its_own() -> None:
