@@ -106,6 +106,35 @@ def test_twice_gives_the_same_weights_and_another_seed_others(config: Config, pr
     assert trained(config.with_seed(2), prepared, tmp_path / "c") != first
 
 
+SCHEDULERS = {
+    "an interactive Slurm session": {"SLURM_NTASKS": "4", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train"},
+    "a second task of Slurm's": {"SLURM_NTASKS": "2", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "x", "SLURM_PROCID": "1"},
+    "torchrun": {
+        "TORCHELASTIC_RUN_ID": "1",
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "GROUP_RANK": "0",
+        "LOCAL_WORLD_SIZE": "2",
+    },
+    "MPI": {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_LOCAL_RANK": "1"},
+}
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_schedulers_variables_change_nothing(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheduler: str
+) -> None:
+    config = make_config(trainer__epochs=1)
+    for name in list(os.environ):
+        if name.startswith("SLURM_"):
+            monkeypatch.delenv(name)
+    for name, value in SCHEDULERS[scheduler].items():
+        monkeypatch.setenv(name, value)
+    fit(config, prepared, tmp_path / scheduler, nothing, nothing)
+    assert len(history(tmp_path / scheduler)) == 1
+    assert (tmp_path / scheduler / WEIGHTS).is_file()
+
+
 @pytest.mark.parametrize(
     "knobs",
     [

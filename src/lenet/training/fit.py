@@ -175,7 +175,8 @@ def _trainer(config: Config, callbacks: list[Callback], checkpoints: DurableChec
         precision=PRECISIONS[config.trainer.precision],  # type: ignore[arg-type]
         max_epochs=config.trainer.epochs,
         callbacks=callbacks,
-        plugins=[checkpoints, *([LightningEnvironment()] if distributed else [])],
+        # Named: from a scheduler's variables (SLURM_NTASKS=4) Lightning would conclude that processes share the work.
+        plugins=[checkpoints, LightningEnvironment()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
