@@ -90,11 +90,17 @@ def test_a_mistake_is_one_line(
     assert capsys.readouterr().err == message.format(root=here.root) + "\n"
 
 
-def test_compose_writes_each_variant(here: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compose_writes_each_variant_and_what_each_stage_depends_on(
+    here: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["compose"])
-    names = ["lenet5", "lenet5_sigmoid", "lenet5_relu", "lenet5_batchnorm"]
+    variants = ["lenet5", "lenet5_sigmoid", "lenet5_relu", "lenet5_batchnorm"]
+    stages = ["fetch", "prepare", "search", "train", "refit", "evaluate", "export", "register", "report"]
+    names = [*variants, *(f"stages/{stage}" for stage in stages)]
     assert capsys.readouterr().err == "".join(f"wrote build/conf/{name}.yaml\n" for name in names)
-    assert sorted(path.stem for path in (here.root / "build" / "conf").iterdir()) == sorted(names)
+    folder = here.root / "build" / "conf"
+    written = [path.relative_to(folder).with_suffix("") for path in folder.rglob("*.yaml")]
+    assert sorted(map(str, written)) == sorted(names)
 
 
 def test_nothing_yet(here: Project, capsys: pytest.CaptureFixture[str]) -> None:

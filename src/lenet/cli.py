@@ -198,10 +198,12 @@ def _registry(project: Project, arguments: Arguments) -> None:
 
 def _search(project: Project, arguments: Arguments) -> None:
     from lenet.pipeline import read_params
-    from lenet.search.command import pipeline_words, search
+    from lenet.search.command import pipeline_words, search, write_search_metrics
 
     words = [*(pipeline_words(read_params(project)) if arguments.pipeline else ()), *arguments.overrides]
     search(project, words, arguments.join, arguments.dashboard, arguments.into, _tell)
+    if arguments.pipeline and arguments.into is not None:
+        write_search_metrics(project, arguments.into)
 
 
 def _data_name(project: Project, arguments: Arguments) -> str:
@@ -229,8 +231,11 @@ def _prepare(project: Project, arguments: Arguments) -> None:
 
 def _compose(project: Project, arguments: Arguments) -> None:
     from lenet.pipeline import compose_variants, read_params, write_variants
+    from lenet.stage_inputs import resolve_inputs, write_inputs
 
-    for path in write_variants(project, compose_variants(project, read_params(project))):
+    params = read_params(project)
+    configs, inputs = compose_variants(project, params), resolve_inputs(project, params)
+    for path in (*write_variants(project, configs), *write_inputs(project, inputs)):
         _tell(f"wrote {path.relative_to(project.root)}")
 
 

@@ -16,6 +16,7 @@ import lenet
 from lenet.config import Config
 from lenet.durable import canonical_json, sha256_bytes
 
+PACKAGE = Path(lenet.__file__).parent
 START = "lenet.training.fit"
 COUNTED = ("lenet.data", "lenet.network", "lenet.kernels", "lenet.training")
 """Packages whose sources can change what is trained; the config is part of the fingerprint by its values."""
@@ -39,13 +40,22 @@ def fingerprint(config: Config, data_digest: str, code: str | None = None) -> st
 @cache
 def code_digest() -> str:
     """Return the digest of the sources that training imports."""
-    return digest_sources(Path(lenet.__file__).parent)
+    return digest_sources(PACKAGE)
 
 
-def digest_sources(package: Path) -> str:
-    """Return the digest of the counted sources under a `lenet` package folder, followed from training's start."""
+def digest_sources(
+    package: Path, start: str = START, counted: tuple[str, ...] = COUNTED, ignored: tuple[str, ...] = ()
+) -> str:
+    """Return the digest of the counted sources under a `lenet` package folder that `start` imports, itself included.
+
+    Args:
+        package: the folder of a `lenet` package; nothing of it is run.
+        start: the module that the imports are followed from.
+        counted: packages and modules that count; what others import is not looked at.
+        ignored: those among them that do not.
+    """
     trees: dict[str, Any] = {}
-    waiting = [START]
+    waiting = [start]
     while waiting:
         module = waiting.pop()
         path = _source(package, module)
@@ -54,8 +64,14 @@ def digest_sources(package: Path) -> str:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         trees[module] = _plain(_without_docstrings(tree))
         package_name = module.rpartition(".")[0]  # Python runs it first
-        waiting += [name for name in (package_name, *_imported(tree)) if name.startswith(COUNTED)]
+        waiting += [
+            name for name in (package_name, *_imported(tree)) if _is_in(name, counted) and not _is_in(name, ignored)
+        ]
     return sha256_bytes(canonical_json(trees).encode())
+
+
+def _is_in(module: str, names: tuple[str, ...]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in names)
 
 
 def _source(package: Path, module: str) -> Path | None:

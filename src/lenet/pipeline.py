@@ -18,10 +18,15 @@ from lenet.schema import Range, parse
 
 PARAMS = "params.yaml"
 BUILT_CONF = Path("build/conf")
+STAGE_INPUTS = BUILT_CONF / "stages"
 BUILT_TRAIN = Path("build/train")
 BUILT_PREDICTIONS = Path("build/predictions")
-TRAIN_METRICS = Path("results/train")
+VALIDATION_METRICS = Path("results/metrics/validation")
+TEST_METRICS = Path("results/metrics/test")
+SEARCH_METRICS = Path("results/metrics/search.json")
+SIZE_METRICS = Path("results/metrics/size.json")
 CURVES = Path("results/curves")
+VALIDATION_CURVES = Path("results/validation_curves.csv")
 PLOTS = Path("results/plots")
 EVALUATION = Path("results/evaluation.json")
 QUALITY = Path("results/quality.json")

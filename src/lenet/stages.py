@@ -7,17 +7,18 @@ import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from lenet.asking import Origin
 from lenet.config import Config
 from lenet.data.prepare import prepare
 from lenet.data.sets import load_data_config
 from lenet.data.sources import fetch
-from lenet.durable import sha256_file, write_bytes, write_json, write_text
+from lenet.durable import write_json, write_text
 from lenet.errors import ConfigError
-from lenet.evaluation.measures import spread
+from lenet.evaluation.measures import Spread
 from lenet.laboratory import Laboratory
+from lenet.metrics import over_seeds, write_metrics
+from lenet.outs import write_variant
 from lenet.parallel import default_workers
 from lenet.pipeline import (
     BUILT_PREDICTIONS,
@@ -26,7 +27,8 @@ from lenet.pipeline import (
     EVALUATION,
     PLOTS,
     QUALITY,
-    TRAIN_METRICS,
+    TEST_METRICS,
+    VALIDATION_CURVES,
     Params,
     read_variant,
 )
@@ -37,8 +39,8 @@ from lenet.synchronize import synchronize
 PIPELINE = "pipeline"
 """What the tag lenet.sweep says of the pipeline's runs."""
 
-WALL_CLOCK = ("seconds", "images_per_second")
-"""Columns of a history that differ from one training to the next; the stages' outs leave them out."""
+CURVE = ("seed", "epoch", "val_error")
+"""Columns of a training stage's curves that all variants are shown by."""
 
 
 def train_variant(project: Project, params: Params, variant: str, tell: Callable[[str], None]) -> None:
@@ -53,56 +55,6 @@ def train_variant(project: Project, params: Params, variant: str, tell: Callable
             tell(f"{outcome.folder.short}  {variant} seed={seed}: {outcome.answer}, {shown}")
             runs.append((config, outcome.folder))
     write_variant(project, variant, runs)
-
-
-def write_variant(project: Project, variant: str, runs: list[tuple[Config, RunFolder]]) -> None:
-    """Write what the pipeline keeps of a variant's runs: weights, measures and curves."""
-    _write_weights(project.root / BUILT_TRAIN / variant, variant, runs)
-    write_text(project.root / CURVES / f"{variant}.csv", _curves(runs))
-    write_json(project.root / TRAIN_METRICS / f"{variant}.json", _measures(runs))
-
-
-def _write_weights(out: Path, variant: str, runs: list[tuple[Config, RunFolder]]) -> None:
-    shutil.rmtree(out, ignore_errors=True)
-    entries = []
-    for config, folder in runs:
-        path = out / f"seed-{config.seed}" / "weights.safetensors"
-        write_bytes(path, (folder.path / "weights.safetensors").read_bytes())
-        entry: dict[str, Any] = {
-            "seed": config.seed,
-            "fingerprint": folder.fingerprint,
-            "weights_sha256": sha256_file(path),
-            "epochs": len(folder.history()),
-            "measures": folder.headline(),
-            "config": config.tree(),
-        }
-        entries.append(entry)
-    write_json(out / "runs.json", {"variant": variant, "runs": entries})
-
-
-def _curves(runs: list[tuple[Config, RunFolder]]) -> str:
-    """Return the histories as CSV: slashes become underscores, for DVC's plots know them as paths."""
-    rows = [{"seed": config.seed} | row for config, folder in runs for row in folder.history()]
-    names = [name for name in rows[0] if name not in WALL_CLOCK]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([name.replace("/", "_") for name in names])
-    for row in rows:
-        writer.writerow([f"{row[name]:.6g}" for name in names])
-    return text.getvalue()
-
-
-def _measures(runs: list[tuple[Config, RunFolder]]) -> dict[str, Any]:
-    """Return mean, deviation and n of each measure over the seeds; errors in percent."""
-    headlines = [folder.headline() for _, folder in runs]
-    measures: dict[str, Any] = {"seeds": len(runs)}
-    for name in headlines[0]:
-        over_seeds = spread([headline[name] for headline in headlines])
-        measures[name.replace("/", "_")] = {
-            "mean": round(over_seeds.mean, 6),
-            "deviation": None if over_seeds.deviation is None else round(over_seeds.deviation, 6),
-        }
-    return measures
 
 
 def evaluate_variants(project: Project, params: Params, tell: Callable[[str], None]) -> None:
@@ -121,14 +73,31 @@ def evaluate_variants(project: Project, params: Params, tell: Callable[[str], No
         params.evaluate.confidence,
         default_workers(),
     )
-    curves = {variant: _histories(project.root / CURVES / f"{variant}.csv") for variant in params.contestants}
+    sources = {variant: project.root / CURVES / f"{variant}.csv" for variant in params.contestants}
+    curves = {variant: _histories(path) for variant, path in sources.items()}
     compare_curves(curves, project.root / PLOTS / "validation_curves.png", "Validation error by epoch")
     write_json(project.root / EVALUATION, body)
     write_json(project.root / QUALITY, qualities)
+    write_text(project.root / VALIDATION_CURVES, _joined(sources))
+    shutil.rmtree(project.root / TEST_METRICS, ignore_errors=True)
+    for variant, found in body["variants"].items():
+        error = over_seeds(Spread(**found["test_error"]))
+        write_metrics(project.root / TEST_METRICS / f"{variant}.json", {"test_error": error})
     for variant, found in body["variants"].items():
         tell(f"{variant}: test error {found['test_error']['mean']:.2f} % (mean of {found['test_error']['n']} seeds)")
     tell(f"chosen on validation: {body['choice']['variant']}, seed {body['choice']['seed']}")
     synchronize(project, tell)
+
+
+def _joined(sources: dict[str, Path]) -> str:
+    """Return the validation curves of all variants as one CSV in long form, for one plot of them all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ("variant", *CURVE), extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for variant, path in sources.items():
+        with path.open(encoding="utf-8", newline="") as stream:
+            writer.writerows({"variant": variant} | row for row in csv.DictReader(stream))
+    return text.getvalue()
 
 
 def _histories(path: Path) -> list[list[dict[str, float]]]:

@@ -12,7 +12,8 @@ from lenet.data.prepared import training_digest
 from lenet.durable import canonical_json, read_json, replacing, sha256_file, write_json
 from lenet.errors import DamagedError, LenetError
 from lenet.export.onnx_file import OPSET, export_onnx
-from lenet.pipeline import BUILT_TRAIN, EVALUATION, Params
+from lenet.metrics import write_metrics
+from lenet.pipeline import BUILT_TRAIN, EVALUATION, SIZE_METRICS, Params
 from lenet.project import Project
 from lenet.runs import RunFolder
 
@@ -109,6 +110,8 @@ def export_champion(project: Project, params: Params, tell: Callable[[str], None
         **measure(reader, path),
     }
     write_json(project.root / EXPORT, body)
+    size = {"parameters": body["parameters"], "onnx_kib": round(body["onnx_bytes"] / KIBIBYTE, 1)}
+    write_metrics(project.root / SIZE_METRICS, size)
     tell(
         f"{BUILT_EXPORT}: {trained.config.name} seed {trained.config.seed}, {body['onnx_bytes'] / KIBIBYTE:.0f} KiB,"
         f" reads {agreement.images:,} test digits as torch does"

@@ -10,12 +10,14 @@ from types import FrameType
 
 from lenet.data.prepared import training_digest
 from lenet.data.sets import ensure_prepared
+from lenet.durable import read_json
 from lenet.errors import Stopped
 from lenet.laboratory import check_feasible
-from lenet.pipeline import Params
+from lenet.metrics import write_metrics
+from lenet.pipeline import SEARCH_METRICS, Params
 from lenet.project import Project
 from lenet.search.dashboard import check_dashboard, dashboard
-from lenet.search.findings import check_target
+from lenet.search.findings import SUMMARY, check_target
 from lenet.search.question import read_question
 from lenet.search.session import Session
 from lenet.search.storage import open_storage, storage_errors, study_url
@@ -65,6 +67,17 @@ def pipeline_words(params: Params) -> list[str]:
         key, equals, value = override.partition("=")
         words.append(f"search.epochs={value}" if key.lstrip("+") == "trainer.epochs" and equals else override)
     return words
+
+
+def write_search_metrics(project: Project, findings: Path) -> None:
+    """Write the validation error of the best trial, in percent, where DVC compares it.
+
+    Args:
+        project: where things are.
+        findings: the folder that `search` copied them to.
+    """
+    best = read_json(findings / SUMMARY)["best"]
+    write_metrics(project.root / SEARCH_METRICS, {"best_val_error": best["val_error"]})
 
 
 @contextmanager

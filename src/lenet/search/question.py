@@ -70,20 +70,19 @@ class Question:
 
     def study_name(self, data_digest: str) -> str:
         """Return the study's name: whatever changes what a trial means is in it, the budget is not."""
-        body: dict[str, Any] = {
-            "space": self.space.tree(),
-            "base": self.base.identity(),
-            "data": data_digest,
-            "code": code_digest(),
-        }
+        body = self.meaning() | {"data": data_digest, "code": code_digest()}
+        return f"{self.search.name}-{sha256_bytes(canonical_json(body).encode())[:DIGITS]}"
+
+    def meaning(self) -> dict[str, Any]:
+        """Return all of conf/ and of what was typed that changes what a trial means, resolved to plain values."""
+        body: dict[str, Any] = {"space": self.space.tree(), "base": self.base.identity()}
         groups = group_choices(self.project.conf, self.space)
         if any(groups):  # the files of conf/ that its choices stand for; without any the base says it all
             body["groups"] = [[picked, _identity(self, picked)] for picked in groups]
         meaning = asdict(self.search)
         for name in ("name", "base", "trials", "minutes", "workers", "storage"):
             del meaning[name]
-        digest = sha256_bytes(canonical_json(body | {"search": meaning}).encode())
-        return f"{self.search.name}-{digest[:DIGITS]}"
+        return body | {"search": meaning}
 
 
 def read_question(project: Project, words: Sequence[str]) -> Question:

@@ -18,13 +18,14 @@ from lenet.durable import read_json, write_json, write_text
 from lenet.errors import ConfigError, LenetError
 from lenet.evaluation.measures import spread
 from lenet.evaluation.over_seeds import paired_over_seeds
+from lenet.outs import write_variant
 from lenet.parallel import Wish, ask_all
 from lenet.pipeline import PARAMS, REFIT, REFIT_RECIPE, REFITTED, SEARCH, Params, read_variant
 from lenet.project import Project
 from lenet.runs import FINISHED, RunFolder
 from lenet.search.findings import CANDIDATES, experiment
 from lenet.search.trial import MEASURE
-from lenet.stages import PIPELINE, write_variant
+from lenet.stages import PIPELINE
 
 DECIMALS = 4
 """Of an error in percent."""
