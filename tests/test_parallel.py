@@ -7,10 +7,17 @@ import sys
 import time
 from collections.abc import Callable
 
+import pytest
+import yaml
+
 from lenet.asking import Origin
 from lenet.config import Config
-from lenet.parallel import Wish, ask_all
+from lenet.durable import read_json
+from lenet.parallel import Wish, ask_all, share
+from lenet.pipeline import compose_variants, read_params, write_variants
 from lenet.project import Project
+from lenet.runs import RunFolder
+from lenet.stages import train_variant
 
 BEGUN = """
 import time
@@ -52,3 +59,28 @@ def test_a_run_that_is_wished_for_twice_is_trained_once(
     assert len(first.folder.status()["attempts"]) == 1
     assert not [line for line in said if "waiting" in line]
     assert [one.answer for one in ask_all(project, wishes, workers=2, tell=said.append)] == ["already trained"] * 2
+
+
+def test_the_train_stage_trains_with_one_thread_each_and_says_so(project: Project, said: list[str]) -> None:
+    path = project.root / "params.yaml"
+    tree = yaml.safe_load(path.read_text()) | {"data": "tiny", "variants": ["lenet5", "lenet5_relu"], "seeds": [1, 2]}
+    tree["overrides"] = ["trainer.epochs=1", "trainer=cpu", "trainer.threads=2", "trainer.batch_size=50"]
+    path.write_text(yaml.safe_dump(tree))
+    params = read_params(project)
+    write_variants(project, compose_variants(project, params))
+    train_variant(project, params, "lenet5", said.append)
+    entries = read_json(project.root / "build/train/lenet5/runs.json")["runs"]
+    assert [(entry["seed"], entry["threads"]) for entry in entries] == [(1, [1]), (2, [1])]
+    for entry in entries:
+        (attempt,) = RunFolder(project.runs / entry["fingerprint"]).status()["attempts"]
+        assert attempt["threads"] == 1
+        error = f"{entry['measures']['val/error']:.2f} %"
+        assert f"{entry['fingerprint'][:12]}  lenet5 seed={entry['seed']}: validation error {error}" in said
+
+
+@pytest.mark.parametrize(
+    ("slot", "devices", "expected"),
+    [(0, 1, ["0"]), (3, 1, ["3"]), (4, 1, ["0"]), (0, 2, ["0", "1"]), (1, 2, ["2", "3"]), (2, 2, ["0", "1"])],
+)
+def test_processes_share_the_gpus_so_that_no_run_has_one_twice(slot: int, devices: int, expected: list[str]) -> None:
+    assert share(["0", "1", "2", "3"], slot, devices) == expected

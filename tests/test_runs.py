@@ -112,6 +112,7 @@ def test_a_run_is_trained_and_its_folder_is_the_truth(asker: Asker, config: Conf
     assert attempt["pid"] == os.getpid()
     assert 0 < attempt["ended"] - attempt["started"] < 60
     assert attempt["after_epoch"] == 0
+    assert (attempt["threads"], folder.threads()) == (1, (1,))
     assert set(attempt["git"]) == {"commit", "dirty"}
     assert attempt["versions"]["python"] == sys.version.split()[0]
     assert len(folder.history()) == 2

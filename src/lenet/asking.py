@@ -155,7 +155,7 @@ def _train(
             partial.unlink(missing_ok=True)
     accelerator = choose_accelerator(config)
     done = epochs_kept(folder.path / CHECKPOINTS)
-    with _attempt(project, folder, accelerator, done, on_change):
+    with _attempt(project, folder, accelerator, config.trainer.threads, done, on_change):
         fit(config, project.prepared(config.data.name), folder.path, lambda: on_change(folder), say)
     shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
     return Outcome(folder, f"resumed after epoch {done}" if done else "trained")
@@ -163,14 +163,22 @@ def _train(
 
 @contextmanager
 def _attempt(
-    project: Project, folder: RunFolder, accelerator: str, done: int, on_change: Callable[[RunFolder], None]
+    project: Project,
+    folder: RunFolder,
+    accelerator: str,
+    threads: int,
+    done: int,
+    on_change: Callable[[RunFolder], None],
 ) -> Iterator[None]:
     """Keep status.json true to what happens within the block, however it ends."""
+    import torch
+
     attempt: dict[str, Any] = {
         "started": time.time(),
         "ended": None,
         "after_epoch": done,
         "device": environment.device_name(accelerator),
+        "threads": threads or torch.get_num_threads(),
         "host": platform.node(),
         "pid": os.getpid(),
         "user": environment.user(),

@@ -44,6 +44,7 @@ def _write_weights(out: Path, variant: str, runs: list[tuple[Config, RunFolder]]
             "fingerprint": folder.fingerprint,
             "weights_sha256": sha256_file(path),
             "epochs": len(folder.history()),
+            "threads": list(folder.threads()),
             "measures": folder.headline(),
             "config": config.tree(),
         }

@@ -49,15 +49,20 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def take_gpu(slot: int) -> None:
-    """Leave this process one GPU, in turn, where there are any; CUDA reads the variable when it is first used."""
+def take_gpu(slot: int, devices: int = 1) -> None:
+    """Leave this process its GPUs, in turn, where there are any; CUDA reads the variable when it is first used."""
     import torch
 
     found = torch.cuda.device_count()
     if found:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = visible.split(",") if visible else [str(number) for number in range(found)]
-        os.environ["CUDA_VISIBLE_DEVICES"] = names[slot % len(names)]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(share(names, slot, devices))
+
+
+def share(names: Sequence[str], slot: int, devices: int) -> list[str]:
+    """Return the GPUs of the process in this slot: as many as a run trains on, in turn, none twice."""
+    return [names[(slot * devices + number) % len(names)] for number in range(min(devices, len(names)))]
 
 
 def process_context() -> multiprocessing.context.ForkServerContext:
@@ -100,7 +105,7 @@ def ask_all(
     Args:
         project: where things are.
         wishes: the runs; asked for in this order.
-        workers: processes; 0 is `default_workers`.
+        workers: processes; 0 is `default_workers`, fewer where a run trains on several devices.
         tell: takes a line for the user.
         may_fail: a training that fails for a reason of its own is an answer too, `failed: …`, and the others go on.
 
@@ -123,7 +128,9 @@ def ask_all(
                 trainers.setdefault(folder.fingerprint, number)
         waiting: dict[Future[Any], int] = {}
         if trainers:  # otherwise no process has to be made ready
-            pool = stack.enter_context(training_pool(min(workers or default_workers(), len(trainers))))
+            devices = max(wish.config.trainer.devices for wish in wishes)
+            size = min(workers or max(1, default_workers() // devices), len(trainers))
+            pool = stack.enter_context(training_pool(size, devices))
             for number in trainers.values():
                 wish = wishes[number]
                 waiting[pool.submit(_train, project.root, project.home, wish.config, wish.origin)] = number
@@ -151,19 +158,19 @@ def ask_all(
 
 
 @contextmanager
-def training_pool(size: int) -> Iterator[ProcessPoolExecutor]:
-    """Give processes of one thread each, or one a GPU, that have imported what training and evaluating need."""
+def training_pool(size: int, devices: int = 1) -> Iterator[ProcessPoolExecutor]:
+    """Give processes of one thread each, or of a run's GPUs, that have imported what training and evaluating need."""
     context = process_context()
     slots = context.Value("i", 0)
     with one_thread_each():
-        pool = ProcessPoolExecutor(max_workers=size, mp_context=context, initializer=_begin, initargs=(slots,))
+        pool = ProcessPoolExecutor(max_workers=size, mp_context=context, initializer=_begin, initargs=(slots, devices))
         try:
             yield pool
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(slots: Any) -> None:
+def _begin(slots: Any, devices: int) -> None:
     from lenet.lifetime import die_with_parent
     from lenet.training.processor import settle
 
@@ -172,7 +179,7 @@ def _begin(slots: Any) -> None:
     settle()
     with slots.get_lock():
         slot, slots.value = slots.value, slots.value + 1
-    take_gpu(slot)
+    take_gpu(slot, devices)
 
 
 def _train(root: Path, home: Path, config: Config, origin: Origin) -> str:

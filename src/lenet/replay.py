@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from lenet.config import Config
@@ -17,7 +18,7 @@ from lenet.runs import FINISHED, RunFolder
 
 
 def replay(project: Project, folder: RunFolder, tell: Callable[[str], None]) -> None:
-    """Train a finished run again in a temporary folder and compare the weights.
+    """Train a finished run again in a temporary folder, with its number of threads, and compare the weights.
 
     Raises:
         LenetError: the run is not finished, its data is another now, or the weights differ.
@@ -32,14 +33,27 @@ def replay(project: Project, folder: RunFolder, tell: Callable[[str], None]) -> 
     if code_digest() != identity["code_digest"]:
         tell(f"{folder.short}: the code that trains has changed since; the weights may differ")
     recorded = status["files"]["weights.safetensors"]
-    found = _train_again(config, prepared, tell)
+    found = _train_again(as_trained(folder), prepared, tell)
     if found != recorded:
         last = status["attempts"][-1]
         raise LenetError(
             f"{folder.short}: the weights differ ({recorded[:12]}… then, {found[:12]}… now); it was trained on"
-            f" {last['device']} with torch {last['versions']['torch']}"
+            f" {last['device']} with {_threads(folder.threads())} and torch {last['versions']['torch']}"
         )
     print(f"{folder.short}: the same weights, bit for bit (sha256 {recorded[:12]}…)")
+
+
+def as_trained(folder: RunFolder) -> Config:
+    """Return a run's config with the number of CPU threads that it was last trained with, where that is on record."""
+    config, counts = folder.config(), folder.threads()
+    return replace(config, trainer=replace(config.trainer, threads=counts[-1])) if counts else config
+
+
+def _threads(counts: tuple[int, ...]) -> str:
+    if not counts:
+        return "a number of threads that is not on record"
+    told = f"{counts[-1]} thread{'s' * (counts[-1] != 1)}, as now"
+    return told if len(counts) == 1 else f"{' and '.join(map(str, counts[:-1]))} and in the end {told}"
 
 
 def _train_again(config: Config, prepared: Path, tell: Callable[[str], None]) -> str:

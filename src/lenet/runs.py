@@ -72,6 +72,11 @@ class RunFolder:
         except FileNotFoundError:
             return {"state": None, "message": "", "attempts": [], "files": {}}
 
+    def threads(self) -> tuple[int, ...]:
+        """Return the numbers of CPU threads that the attempts trained with, each once: sums depend on it to the bit."""
+        counts = [attempt["threads"] for attempt in self.status()["attempts"] if "threads" in attempt]
+        return tuple(dict.fromkeys(counts))
+
     def state(self) -> str | None:
         """Return the state as it is now: a RUNNING run whose process is gone was KILLED."""
         try:

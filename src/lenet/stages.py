@@ -9,17 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lenet.asking import Origin
-from lenet.config import Config
 from lenet.data.prepare import prepare
 from lenet.data.sets import load_data_config
 from lenet.data.sources import fetch
 from lenet.durable import write_json, write_text
 from lenet.errors import ConfigError
 from lenet.evaluation.measures import Spread
-from lenet.laboratory import Laboratory
 from lenet.metrics import over_seeds, write_metrics
 from lenet.outs import write_variant
-from lenet.parallel import default_workers
+from lenet.parallel import Wish, ask_all, default_workers
 from lenet.pipeline import (
     BUILT_PREDICTIONS,
     BUILT_TRAIN,
@@ -33,7 +31,6 @@ from lenet.pipeline import (
     read_variant,
 )
 from lenet.project import Project
-from lenet.runs import RunFolder
 from lenet.synchronize import synchronize
 
 PIPELINE = "pipeline"
@@ -44,17 +41,21 @@ CURVE = ("seed", "epoch", "val_error")
 
 
 def train_variant(project: Project, params: Params, variant: str, tell: Callable[[str], None]) -> None:
-    """Ask for one run a seed, in this process, and put weights, measures and curves into the stage's outs."""
-    runs: list[tuple[Config, RunFolder]] = []
-    with Laboratory(project, tell) as laboratory:
-        for seed in params.seeds:
-            config = read_variant(project, variant, seed)
-            outcome = laboratory.ask(config, Origin(f"{variant} seed={seed}", PIPELINE))
-            headline = outcome.folder.headline()
-            shown = f"validation error {headline['val/error']:.2f} %" if "val/error" in headline else "no validation"
-            tell(f"{outcome.folder.short}  {variant} seed={seed}: {outcome.answer}, {shown}")
-            runs.append((config, outcome.folder))
-    write_variant(project, variant, runs)
+    """Ask for one run a seed, in processes of one thread each, and put weights, measures and curves into the outs.
+
+    One thread, as in search and refit: torch's own kernels sum in another order with two, which is another network.
+    """
+    wishes = [
+        Wish(read_variant(project, variant, seed), Origin(f"{variant} seed={seed}", PIPELINE)) for seed in params.seeds
+    ]
+    outcomes = ask_all(project, wishes, 0, tell)
+    for wish, outcome in zip(wishes, outcomes, strict=True):
+        headline = outcome.folder.headline()
+        shown = f"validation error {headline['val/error']:.2f} %" if "val/error" in headline else "no validation"
+        tell(f"{outcome.folder.short}  {wish.origin.name}: {shown}")
+    write_variant(
+        project, variant, [(wish.config, outcome.folder) for wish, outcome in zip(wishes, outcomes, strict=True)]
+    )
 
 
 def evaluate_variants(project: Project, params: Params, tell: Callable[[str], None]) -> None:

@@ -24,7 +24,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     params = root / "params.yaml"
     text = params.read_text()
     text = re.sub(r"variants:.*?(?=^seeds)", "variants: [lenet5, lenet5_relu]\n", text, flags=re.DOTALL | re.MULTILINE)
-    text = text.replace("seeds: [1, 2, 3]", "seeds: [1, 2]")
+    text = re.sub(r"^seeds: \[.*?\]", "seeds: [1, 2]", text, flags=re.MULTILINE)
     text = text.replace("overrides: []", "overrides: [trainer.epochs=1, data.train_size=3000]")
     text = text.replace("trials: 20", "trials: 2").replace("candidates: 3", "candidates: 1")
     text = re.sub(r"^  seeds: \[.*?\]", "  seeds: [3]", text, flags=re.MULTILINE)  # the refit's

@@ -128,6 +128,7 @@ def test_tags_data_set_and_artifacts(shop: Shop, config: Config) -> None:
         "lenet.sweep": "a sweep",
         "lenet.folder": str(folder.path),
         "lenet.attempts": "1",
+        "lenet.threads": "1",
         "mlflow.source.name": "train.py seed=1",
     }
     assert {name: run.data.tags.get(name) for name in expected} == expected

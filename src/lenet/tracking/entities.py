@@ -105,6 +105,7 @@ def run_tags(folder: RunFolder) -> dict[str, str]:
             "lenet.git_commit": git["commit"] or "",
             "lenet.git_dirty": str(git["dirty"]).lower(),
             "lenet.device": last["device"],
+            "lenet.threads": ", ".join(map(str, folder.threads())),
             "lenet.host": last["host"],
             "lenet.attempts": str(len(status["attempts"])),
         }
