@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,17 +18,26 @@ import pytest
 import requests
 import yaml
 from numpy.typing import NDArray
-from shell import Shell, copy_project
+from shell import ROOT, Shell, copy_project
 
 from lenet.data.prepared import load_test
 from lenet.durable import read_json
 from lenet.evaluation.predict import load_reader, predict_digits
+from lenet.export.onnx_file import PIXEL_CHECK
 from lenet.runs import RunFolder
+from lenet.tracking.links import UI_PORT
 
 pytestmark = pytest.mark.long
 UP_SECONDS = 120
 ANSWER_SECONDS = 20
 POLL_SECONDS = 0.1
+README_PORT = 5001
+README_COMMAND = next(
+    command
+    for command in re.findall(r"`([^`]+)`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    if command.startswith("mlflow models serve ")
+)
+PAGE_BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/serving.md").read_text(encoding="utf-8"), flags=re.DOTALL)
 SMALL = {"variants": ["lenet5"], "seeds": [1], "overrides": ["trainer.epochs=1", "data.train_size=3000"]}
 
 
@@ -59,18 +68,17 @@ def test_the_export_reads_all_test_digits_as_torch_does(registered: Shell) -> No
 
 @pytest.fixture(scope="module")
 def address(registered: Shell) -> Iterator[str]:
-    """Where the champion is served, on this machine alone."""
+    """Where the champion is served by the README's command, at a port that is free here."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    words = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/lenet5@champion"]
-    words += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    words = README_COMMAND.replace(str(README_PORT), str(port)).split()
     log = registered.root / "serve.log"
     with log.open("w") as stream:
         server = subprocess.Popen(
             words,
             cwd=registered.root,
-            env=registered.variables() | {"MLFLOW_TRACKING_URI": f"sqlite:///{registered.root}/mlflow.db"},
+            env=registered.variables(),
             stdout=stream,
             stderr=stream,
             start_new_session=True,
@@ -101,6 +109,29 @@ def test_what_is_served_is_onnx(registered: Shell) -> None:
     assert yaml.safe_load(path.read_text())["flavors"]["python_function"]["loader_module"] == "mlflow.onnx"
 
 
+def test_the_readmes_command_leaves_the_uis_port_alone() -> None:
+    assert f"--port {README_PORT}" in README_COMMAND
+    assert README_PORT != UI_PORT
+    assert PAGE_BLOCKS[0].strip() == README_COMMAND
+
+
+def test_the_pages_requests_are_answered_as_typed(registered: Shell, address: str, digits: NDArray[np.uint8]) -> None:
+    (path,) = registered.run_folders()
+    folder = RunFolder(path)
+    reader = load_reader(
+        folder.config(), path / "weights.safetensors", folder.status()["files"]["weights.safetensors"]
+    )
+    logits = predict_digits(reader, digits[:3])
+    classes = logits.argmax(axis=1)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    served, read = (block.replace(f"http://127.0.0.1:{README_PORT}/invocations", address) for block in PAGE_BLOCKS[1:])
+    told = [line.split(": ") for line in registered.run(served).stdout.splitlines()]
+    assert [int(digit) for digit, _ in told] == classes.tolist()
+    for (_, share), row, digit in zip(told, shares, classes, strict=True):
+        assert float(share.rstrip("%")) == pytest.approx(100 * row[digit], abs=0.06)
+    assert [int(digit) for digit in registered.run(read).stdout.split()] == classes.tolist()
+
+
 @pytest.mark.parametrize("count", [1, 64])
 def test_the_champion_answers_as_torch_does(
     registered: Shell, address: str, digits: NDArray[np.uint8], count: int
@@ -114,6 +145,13 @@ def test_the_champion_answers_as_torch_does(
     served = np.array(answer.json()["predictions"]["logits"])
     assert served.shape == (count, 10)
     np.testing.assert_allclose(served, predict_digits(reader, digits[:count]), rtol=0, atol=1e-4)
+
+
+def test_pixels_from_0_to_1_are_refused_and_named(address: str, digits: NDArray[np.uint8]) -> None:
+    for pixels in (digits[:2] / 255, digits[:2] / 255 - 0.13, digits[:2] * 2.0):
+        answer = post(address, {"inputs": pixels.tolist()})
+        assert answer.status_code == 400
+        assert PIXEL_CHECK in answer.text
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from lenet.errors import DamagedError
 from lenet.evaluation.agreement import TOLERANCE, Agreement, check_onnx
 from lenet.evaluation.latency import measure_latency
 from lenet.evaluation.onnx_reader import OnnxReader
-from lenet.export.onnx_file import OPSET, export_onnx, read_metadata, read_opset
+from lenet.export.onnx_file import OPSET, PIXEL_CHECK, export_onnx, read_metadata, read_opset
 from lenet.network.field import DigitReader, Field
 from lenet.network.lenet5 import build_network
 
@@ -96,10 +97,41 @@ def test_what_the_file_says_of_itself(make_config: MakeConfig, tmp_path: Path) -
         for shape in [value.type.tensor_type.shape]
     ]
     assert shapes == [
-        ("images", onnx.TensorProto.UINT8, ["n", 28, 28]),
+        ("images", onnx.TensorProto.FLOAT, ["n", 28, 28]),
         ("logits", onnx.TensorProto.FLOAT, ["n", 10]),
+        ("probabilities", onnx.TensorProto.FLOAT, ["n", 10]),
+        ("class", onnx.TensorProto.INT64, ["n"]),
     ]
     assert [path.name for path in path.parent.iterdir()] == ["x.onnx"]
+
+
+def test_the_file_answers_with_classes_and_probabilities(
+    make_config: MakeConfig, tmp_path: Path, digits: NDArray[np.uint8]
+) -> None:
+    path = tmp_path / "x.onnx"
+    export_onnx(reader_of(make_config()), path, {})
+    session = onnxruntime.InferenceSession(str(path))
+    logits, probabilities, classes = session.run(
+        ["logits", "probabilities", "class"], {"images": digits[:50].astype(np.float32)}
+    )
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(probabilities, powers / powers.sum(axis=1, keepdims=True), rtol=1e-5)
+    assert classes.tolist() == logits.argmax(axis=1).tolist()
+
+
+@pytest.mark.parametrize("value", [0.5, -1.0, 256.0, 255.5, 1e9, float("nan"), float("inf")])
+def test_the_file_refuses_what_are_no_bytes(
+    make_config: MakeConfig, tmp_path: Path, digits: NDArray[np.uint8], value: float
+) -> None:
+    path = tmp_path / "x.onnx"
+    export_onnx(reader_of(make_config()), path, {})
+    session = onnxruntime.InferenceSession(str(path))
+    images = digits[:3].astype(np.float32)
+    images[0, 0, :3] = 0, 255, 1
+    session.run(None, {"images": images})
+    images[2, 27, 27] = value
+    with pytest.raises(Exception, match=PIXEL_CHECK):
+        session.run(None, {"images": images})
 
 
 def test_the_same_weights_are_the_same_bytes_in_another_process_and_folder(

@@ -51,8 +51,9 @@ def test_both_models_of_a_version_read_as_the_network(
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")  # nothing that is served needs it
     served = mlflow.pyfunc.load_model(str(folder))
     for count in (1, 70):
-        answer = served.predict(digits[:count])
-        assert list(answer) == ["logits"]
+        answer = served.predict(digits[:count].astype(np.float32))
+        assert list(answer) == ["logits", "probabilities", "class"]
+        assert answer["class"].tolist() == expected[:count].argmax(axis=1).tolist()
         np.testing.assert_allclose(answer["logits"], expected[:count], rtol=0, atol=1e-4)
     monkeypatch.delenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION")
     own = mlflow.pyfunc.load_model(str(folder / TORCH_FOLDER))
@@ -65,10 +66,15 @@ def test_the_signature_refuses_other_shapes(tmp_path: Path, reader: DigitReader,
     pack_both(file, reader, 10, folder)
     served = mlflow.pyfunc.load_model(str(folder))
     schema = served.metadata.signature
-    assert [(tuple(field.shape), str(field.type)) for field in schema.inputs] == [((-1, 28, 28), "uint8")]
+    assert [(tuple(field.shape), str(field.type)) for field in schema.inputs] == [((-1, 28, 28), "float32")]
     outputs = [(field.name, tuple(field.shape), str(field.type)) for field in schema.outputs]
-    assert outputs == [("logits", (-1, 10), "float32")]
-    for wrong in (digits[:, :20], digits.astype(np.float32), digits.reshape(70, -1)):
+    assert outputs == [
+        ("logits", (-1, 10), "float32"),
+        ("probabilities", (-1, 10), "float32"),
+        ("class", (-1,), "int64"),
+    ]
+    pixels = digits.astype(np.float32)
+    for wrong in (pixels[:, :20], pixels.reshape(70, -1)):
         with pytest.raises(mlflow.exceptions.MlflowException):
             served.predict(wrong)
 

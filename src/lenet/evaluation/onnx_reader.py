@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from lenet.data.loader import EVALUATION_BATCH
 from lenet.errors import DamagedError
 
+LOGITS = "logits"
+"""The output that is read, by its name; the file has others."""
+
 
 class OnnxReader(nn.Module):
     """Raw bytes in, logits out, by onnxruntime on one CPU thread.
@@ -43,7 +46,7 @@ class OnnxReader(nn.Module):
         return np.concatenate([self._read(images[start : start + EVALUATION_BATCH]) for start in starts])
 
     def _read(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._session.run(None, {self._input: images})[0]
+        logits: NDArray[np.float32] = self._session.run([LOGITS], {self._input: images.astype(np.float32)})[0]
         return logits
 
 

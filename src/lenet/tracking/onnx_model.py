@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from lenet.data.prepare import IMAGE_SHAPE
 from lenet.durable import sha256_file
 from lenet.errors import LenetError
-from lenet.export.onnx_file import OUTPUT
+from lenet.export.onnx_file import CLASS, LOGITS, PROBABILITIES
 
 if TYPE_CHECKING:
     import torch
@@ -40,14 +40,20 @@ MILLISECONDS = 1000
 
 
 def onnx_signature(classes: int) -> ModelSignature:
-    """Return what the ONNX model takes and gives: bytes [n, 28, 28], and float32 `logits` [n, classes]."""
+    """Return what the ONNX model takes and gives, as `export_onnx` says."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Schema, TensorSpec
 
     return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *IMAGE_SHAPE))]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, classes), OUTPUT)]),
+        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *IMAGE_SHAPE))]),
+        outputs=Schema(
+            [
+                TensorSpec(np.dtype(np.float32), (-1, classes), LOGITS),
+                TensorSpec(np.dtype(np.float32), (-1, classes), PROBABILITIES),
+                TensorSpec(np.dtype(np.int64), (-1,), CLASS),
+            ]
+        ),
     )
 
 
@@ -55,7 +61,7 @@ def pack_onnx(onnx_file: Path, classes: int, folder: Path) -> None:
     """Write an ONNX file as an MLflow model, with signature and input example.
 
     Args:
-        onnx_file: the file, bytes [n, 28, 28] to logits [n, classes].
+        onnx_file: the file, as `export_onnx` writes it.
         classes: what it tells apart.
         folder: the model's folder, which is made.
 
@@ -72,7 +78,7 @@ def pack_onnx(onnx_file: Path, classes: int, folder: Path) -> None:
         onnx.load(str(onnx_file)),
         str(folder),
         signature=onnx_signature(classes),
-        input_example=np.zeros((EXAMPLES, *IMAGE_SHAPE), dtype=np.uint8),
+        input_example=np.zeros((EXAMPLES, *IMAGE_SHAPE), dtype=np.float32),
         pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
         onnx_execution_providers=["CPUExecutionProvider"],
         save_as_external_data=False,  # one file, the one that was checked
