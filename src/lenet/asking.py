@@ -15,15 +15,12 @@ import yaml
 
 from lenet import environment
 from lenet.config import Config
-from lenet.durable import TEMPORARY_SUFFIX, read_json, sha256_file, write_json, write_text
+from lenet.durable import read_json, remove_half_written, sha256_file, write_json, write_text
 from lenet.errors import DamagedError, RunFailedError, RunPruned, Stopped
 from lenet.fingerprint import code_digest
 from lenet.locks import locked
 from lenet.project import Project
 from lenet.runs import FAILED, FINISHED, KILLED, PRUNED, RESULTS, RUNNING, RunFolder, locate
-
-PROJECTIONS_OWN = ".mlflow.json"
-"""Start of a temporary file that another process may be writing at this moment, under a lock of its own."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +76,7 @@ def ask(
     """
     folder = locate(project, config, data_digest)
     with locked(folder.lock, lambda holder: say(f"{folder.short}: process {holder} is at this run; waiting for it")):
+        remove_half_written(folder.path)
         if _is_answered(folder, say):
             if _remember(folder, config, data_digest, origin):
                 on_change(folder)
@@ -150,9 +148,6 @@ def _train(
     from lenet.training.devices import choose_accelerator
     from lenet.training.fit import CHECKPOINTS, fit
 
-    for partial in folder.path.rglob(f"*{TEMPORARY_SUFFIX}"):  # of a process that was killed while it wrote
-        if not partial.name.startswith(PROJECTIONS_OWN):
-            partial.unlink(missing_ok=True)
     accelerator = choose_accelerator(config)
     done = epochs_kept(folder.path / CHECKPOINTS)
     with _attempt(project, folder, accelerator, config.trainer.threads, done, on_change):

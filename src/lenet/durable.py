@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lenet.errors import DamagedError
+from lenet.locks import is_held
 
 CHUNK_BYTES = 1 << 20
 TEMPORARY_SUFFIX = ".partial"
 SEAL = "sha256"
+NAME_BYTES = 8
+"""Random bytes in a temporary file's name: process ids are not unique where containers share a folder."""
 
 
 def sha256_bytes(content: bytes) -> str:
@@ -52,9 +57,13 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it is synced and takes the name, on failure it is removed."""
+    """Give a temporary path beside `path`; on success it is synced and takes the name, on failure it is removed.
+
+    The temporary file is there already, empty and locked (flock): whoever finds one that nobody holds knows that its
+    writer is gone, in whatever container that lived.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}"
+    temporary, descriptor = _new_temporary(path)
     try:
         yield temporary
         with temporary.open("rb") as stream:
@@ -70,6 +79,46 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _new_temporary(path: Path) -> tuple[Path, int]:
+    while True:
+        temporary = path.parent / f".{path.name}.{secrets.token_hex(NAME_BYTES)}{TEMPORARY_SUFFIX}"
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return temporary, descriptor
+        os.close(descriptor)  # taken for a dead process's before it was locked
+
+
+def half_written(folder: Path, is_deep: bool = True) -> list[Path]:
+    """Return the temporary files in a folder whose writers are gone; those that are being written are left out.
+
+    Args:
+        folder: where to look; it need not be there.
+        is_deep: also in the folders within it.
+    """
+    pattern = f".*{TEMPORARY_SUFFIX}*"  # SQLite puts files of its own beside a temporary database
+    found = folder.rglob(pattern) if is_deep else folder.glob(pattern)
+    return sorted(path for path in found if path.is_file() and not path.is_symlink() and not is_held(_written(path)))
+
+
+def _written(path: Path) -> Path:
+    return path.with_name(f"{path.name.partition(TEMPORARY_SUFFIX)[0]}{TEMPORARY_SUFFIX}")
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove the temporary files below a folder whose writers are gone."""
+    for path in half_written(folder):
+        try:
+            with _written(path).open("rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)
+        except BlockingIOError:  # begun a moment ago
+            continue
+        except FileNotFoundError:  # it has got its name, or is what SQLite left beside one that is removed
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

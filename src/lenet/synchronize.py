@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lenet.durable import read_json
+from lenet.durable import read_json, remove_half_written
 from lenet.errors import DamagedError, LenetError
 from lenet.locks import is_held
 from lenet.project import Project
 from lenet.runs import KILLED, RunFolder, all_runs
 from lenet.tracking.projection import Projection, is_up_to_date
 from lenet.tracking.searches import DESCRIPTION, LOCK, is_search_up_to_date, search_folders
-from lenet.tracking.store import shown_uri, store_errors, tracking_uri
+from lenet.tracking.store import follow_home, shown_uri, store_errors, tracking_uri
 
 
 def outdated(project: Project) -> list[tuple[RunFolder, str, str]]:
@@ -40,6 +40,10 @@ def synchronize(project: Project, tell: Callable[[str], None]) -> None:
     Raises:
         LenetError: a store cannot be reached.
     """
+    for place in (*(run.path for run in all_runs(project)), *search_folders(project.home)):
+        remove_half_written(place)
+    for uri in _stores(project):
+        follow_home(project, uri)
     waiting = outdated(project)
     projections: dict[tuple[str, str], Projection] = {}
     for folder, uri, experiment in waiting:
@@ -53,6 +57,17 @@ def synchronize(project: Project, tell: Callable[[str], None]) -> None:
     tell(f"MLflow at {shown_uri(tracking_uri(project))} shows {count} runs ({len(waiting)} brought up to date)")
     for folder in killed:
         tell(f"{folder.short}: killed after epoch {len(folder.history())}; the command that began it goes on with it")
+
+
+def _stores(project: Project) -> set[str]:
+    """Return the stores that the runs were asked for with."""
+    found = {tracking_uri(project)}
+    for folder in all_runs(project):
+        try:
+            found.add(tracking_uri(project, folder.identity()["config"]["tracking"]["uri"]))
+        except DamagedError:
+            continue
+    return found
 
 
 def synchronize_search(project: Project, folder: Path, tell: Callable[[str], None]) -> None:

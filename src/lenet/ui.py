@@ -13,7 +13,8 @@ from lenet.project import Project
 from lenet.promotion.registration import heal_registry
 from lenet.synchronize import synchronize
 from lenet.tracking.links import UI_HOST
-from lenet.tracking.store import ARTIFACTS, database_path, open_store, tracking_uri
+from lenet.tracking.relocation import ARTIFACTS
+from lenet.tracking.store import database_path, open_store, tracking_uri
 
 WORKERS = 1
 """Server processes; each takes some 250 MB, and one person looks."""

@@ -21,13 +21,15 @@ from lenet.project import Project
 from lenet.runs import RunFolder, locate
 from lenet.schema import flatten
 from lenet.synchronize import outdated, synchronize
-from lenet.tracking.entities import METRICS_A_BATCH
 from lenet.tracking.place import recorded_place
 from lenet.tracking.projection import Projection, is_up_to_date, token
 from lenet.tracking.store import open_store, tracking_uri
 
 MakeConfig = Callable[..., Config]
 ORIGIN = Origin("tiny seed=1", "a sweep", ("seed=1",))
+METRICS_A_BATCH = 1000
+"""MLflow's own limit for one request."""
+
 MEASURES = {"train/loss", "train/error", "val/loss", "val/error", "learning_rate", "seconds", "images_per_second"}
 
 
@@ -126,7 +128,7 @@ def test_tags_data_set_and_artifacts(shop: Shop, config: Config) -> None:
         "lenet.data_digest": shop.digest,
         "lenet.code_digest": identity["code_digest"],
         "lenet.sweep": "a sweep",
-        "lenet.folder": str(folder.path),
+        "lenet.folder": f"runs/{folder.fingerprint}",
         "lenet.attempts": "1",
         "lenet.threads": "1",
         "mlflow.source.name": "train.py seed=1",
@@ -320,23 +322,22 @@ def test_more_metrics_than_fit_one_batch(shop: Shop, config: Config) -> None:
 def test_ended_between_two_batches_no_point_is_lost(
     shop: Shop, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mlflow import MlflowClient
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     folder = shop.train(config)
     first = folder.history()[0]
     epochs = METRICS_A_BATCH // len(MEASURES) + 10
     write_json(folder.path / "history.json", {"epochs": [first | {"epoch": n} for n in range(1, epochs + 1)]})
-    log_batch, sent = MlflowClient.log_batch, []
+    log_batch, sent = SqlAlchemyStore.log_batch, list[int]()
 
-    def end_at_the_second(client: MlflowClient, run_id: str, **what: Any) -> None:
-        if what.get("metrics"):
-            if sent:
-                raise ConnectionError("gone")
-            sent.append(len(what["metrics"]))
-        log_batch(client, run_id, **what)
+    def end_at_the_second(store: SqlAlchemyStore, run_id: str, metrics: Any, params: Any, tags: Any) -> None:
+        if sent:
+            raise ConnectionError("gone")
+        sent.append(len(metrics))
+        log_batch(store, run_id, metrics, params, tags)
 
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "log_batch", end_at_the_second)
+        patch.setattr(SqlAlchemyStore, "log_batch", end_at_the_second)
         with pytest.raises(ConnectionError):
             shop.projection().send(folder)
     assert sent[0] <= METRICS_A_BATCH

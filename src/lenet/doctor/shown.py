@@ -12,7 +12,7 @@ from lenet.locks import is_held
 from lenet.project import Project
 from lenet.runs import RUNNING, RunFolder
 from lenet.synchronize import outdated
-from lenet.tracking.projection import FINGERPRINT_TAG
+from lenet.tracking.entities import FINGERPRINT_TAG
 from lenet.tracking.searches import LOCK, SEARCHES, STUDY_TAG
 from lenet.tracking.store import database_path
 

@@ -21,8 +21,8 @@ from lenet.promotion.shelf import Shelf
 from lenet.report.card_facts import gather
 from lenet.report.model_card import as_description, model_card
 from lenet.runs import FINISHED, RunFolder
+from lenet.tracking.entities import MODEL_CARD as OWN_CARD
 from lenet.tracking.place import Place
-from lenet.tracking.projection import MODEL_CARD as OWN_CARD
 from lenet.tracking.projection import Projection
 from lenet.tracking.store import holds_version, store_errors, tracking_uri
 from lenet.tracking.versions import CHAMPION

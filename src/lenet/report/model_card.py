@@ -14,7 +14,7 @@ from lenet.report.card_tables import measures_table, provenance_table, recall_ta
 from lenet.report.export import export_paragraph, export_table
 from lenet.report.page import Section, Table, markdown
 from lenet.report.readme_table import results_table
-from lenet.tracking.projection import MODEL_CARD
+from lenet.tracking.entities import MODEL_CARD
 
 DESCRIPTION_CHARACTERS = 5000
 """What MLflow's databases take for a version's description (`model_versions.description`, 3.17)."""

@@ -1,24 +1,33 @@
-"""A run folder in MLflow's words: metrics by epoch, tags, the data set."""
+"""A run folder in MLflow's words: what its run there is to hold."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from lenet.durable import read_json
-from lenet.project import Project
-from lenet.runs import PRUNED, RunFolder
+from lenet.durable import TEMPORARY_SUFFIX, read_json
+from lenet.runs import FAILED, FINISHED, KILLED, PRUNED, RUNNING, RunFolder
+from lenet.schema import flatten
+from lenet.tracking.state import DataSet, Desired, Point
 
-if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Metric
+FINGERPRINT_TAG = "lenet.fingerprint"
+PARENT_TAG = "mlflow.parentRunId"
+MODEL_CARD = "model_card.md"
+"""In the folder of a run that was registered."""
 
-METRICS_A_BATCH = 1000
-"""MLflow's own limit for one log_batch."""
+FILES = ("config.yaml", "weights.safetensors", MODEL_CARD)
+PLOTS = "plots"
+ENDED = (FINISHED, FAILED, KILLED, PRUNED)
+SHOWN_AS = {PRUNED: KILLED}
+"""MLflow's own name of a state that it does not know; the tag lenet.state has ours."""
 
 DIGEST_LENGTH = 36
 """Longest digest of a data set that MLflow keeps; the whole one is a tag."""
+
+TRAINED_ON, TESTED_ON = "training", "testing"
+TAG_CHARACTERS = 8000
+"""Longest value of a run's tag that MLflow keeps."""
 
 MILLISECONDS = 1000
 
@@ -31,58 +40,83 @@ def evaluation(folder: RunFolder) -> dict[str, Any]:
         return {}
 
 
-def data_set(project: Project, identity: dict[str, Any]) -> DatasetInput:
-    """Return the data set that a run was trained on."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
+def desired_run(folder: RunFolder, parent: str | None) -> Desired:
+    """Return what MLflow is to hold of a run.
 
-    name = identity["config"]["data"]["name"]
-    source = json.dumps({"uri": str(project.prepared(name))})
-    digest = identity["data_digest"][:DIGEST_LENGTH]
-    dataset = Dataset(name=name, digest=digest, source_type="local", source=source)
-    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])
+    Args:
+        folder: the run.
+        parent: the id of the MLflow run of the search that alone asked for it; None: it stands for itself.
+
+    Raises:
+        DamagedError: a file of the folder is damaged.
+        FileNotFoundError: the run was never begun.
+    """
+    identity, status, state = folder.identity(), folder.status(), folder.state()
+    attempts, tested = status["attempts"], evaluation(folder)
+    started = attempts[0]["started"] if attempts else (folder.path / "config.yaml").stat().st_mtime
+    has_ended = state in ENDED
+    ended = [attempt["ended"] for attempt in attempts if attempt["ended"] is not None]
+    tags = {FINGERPRINT_TAG: folder.fingerprint} | _tags(folder, identity, status, state)
+    return Desired(
+        key=(FINGERPRINT_TAG, folder.fingerprint),
+        name=identity["name"],
+        start_time=int(started * MILLISECONDS),
+        params={name: str(value) for name, value in flatten(identity["config"])},
+        tags=tags if parent is None else tags | {PARENT_TAG: parent},
+        no_tags=frozenset({PARENT_TAG} if parent is None else ()),  # asked for by others since: a run of its own now
+        datasets=_datasets(identity, tested),
+        points=[*epoch_points(folder), *_tested_points(tested, folder)],
+        renewed=frozenset(tested["measures"]) if tested else frozenset(),
+        artifacts=artifacts(folder.path, FILES) if has_ended else {},
+        status=SHOWN_AS.get(state, state) if has_ended and state else RUNNING,
+        # None: killed, nobody saw when
+        end_time=int(ended[-1] * MILLISECONDS) if has_ended and ended else None,
+    )
 
 
-def batches(metrics: Sequence[Metric]) -> Iterator[list[Metric]]:
-    """Divide metrics into what is sent at once, no epoch in two parts: a process may be killed between them."""
-    batch: list[Metric] = []
-    for _, group in groupby(metrics, key=lambda metric: metric.step):
-        epoch = list(group)
-        if batch and len(batch) + len(epoch) > METRICS_A_BATCH:
-            yield batch
-            batch = []
-        batch += epoch
-    if batch:
-        yield batch
+def artifacts(folder: Path, files: tuple[str, ...]) -> dict[str, Path]:
+    """Return the files of a folder that MLflow is to hold, and its plots, by name; none that is half written."""
+    plots = [path for path in sorted((folder / PLOTS).glob("*.png")) if TEMPORARY_SUFFIX not in path.name]
+    named = {name: folder / name for name in files} | {f"{PLOTS}/{path.name}": path for path in plots}
+    return {name: path for name, path in named.items() if path.is_file()}
 
 
-def epoch_metrics(folder: RunFolder, sent: set[int]) -> list[Metric]:
-    """Return the metrics of the epochs that were not sent yet, by epoch."""
-    from mlflow.entities import Metric
+def dataset_name(identity: dict[str, Any]) -> str:
+    """Return the name of the data set that a run was asked for with."""
+    return str(identity["config"]["data"]["name"])
 
+
+def _datasets(identity: dict[str, Any], tested: dict[str, Any]) -> dict[DataSet, str]:
+    name = dataset_name(identity)
+    source = json.dumps({"uri": f"data/prepared/{name}"})  # within the project, wherever that lies
+    used = {DataSet(name, identity["data_digest"][:DIGEST_LENGTH], TRAINED_ON): source}
+    if tested:
+        used[DataSet(name, tested["test_digest"][:DIGEST_LENGTH], TESTED_ON)] = source
+    return used
+
+
+def epoch_points(folder: RunFolder) -> list[Point]:
+    """Return the metrics of all epochs, by epoch."""
     history = folder.history()
     clock = folder.status()["attempts"][0]["started"] if history else 0.0
-    metrics = []
+    points = []
     for row in history:
         clock += row["seconds"]
-        step = int(row["epoch"])
-        if step not in sent:
-            when = int(clock * MILLISECONDS)
-            metrics += [Metric(name, value, when, step) for name, value in row.items() if name != "epoch"]
-    return metrics
+        step, when = int(row["epoch"]), int(clock * MILLISECONDS)
+        points += [Point(name, step, float(value), when) for name, value in row.items() if name != "epoch"]
+    return points
 
 
-def tested_metrics(tested: dict[str, Any], folder: RunFolder) -> list[Metric]:
-    """Return what the test set said, as `evaluation` has it, at the last epoch."""
-    from mlflow.entities import Metric
+def _tested_points(tested: dict[str, Any], folder: RunFolder) -> list[Point]:
+    """Return what the test set said, at the last epoch."""
+    if not tested:
+        return []
+    step, when = len(folder.history()), int(tested["evaluated"] * MILLISECONDS)
+    return [Point(name, step, float(value), when) for name, value in tested["measures"].items()]
 
-    step = len(folder.history())
-    when = int(tested["evaluated"] * MILLISECONDS)
-    return [Metric(name, value, when, step) for name, value in tested["measures"].items()]
 
-
-def run_tags(folder: RunFolder) -> dict[str, str]:
+def _tags(folder: RunFolder, identity: dict[str, Any], status: dict[str, Any], state: str | None) -> dict[str, str]:
     """Return the tags that tell where a run comes from and how it stands."""
-    identity, status = folder.identity(), folder.status()
     config = identity["config"]
     tags = {
         "lenet.variant": config["name"],
@@ -91,9 +125,9 @@ def run_tags(folder: RunFolder) -> dict[str, str]:
         "lenet.code_digest": identity["code_digest"],
         "lenet.sweep": "; ".join(identity["sweeps"]),
         "lenet.message": status["message"],
-        "lenet.state": folder.state() or "",
-        "lenet.pruned": str(folder.state() == PRUNED).lower(),
-        "lenet.folder": str(folder.path),
+        "lenet.state": state or "",
+        "lenet.pruned": str(state == PRUNED).lower(),
+        "lenet.folder": f"{folder.path.parent.name}/{folder.path.name}",
     }
     if status["attempts"]:
         last = status["attempts"][-1]
@@ -110,4 +144,4 @@ def run_tags(folder: RunFolder) -> dict[str, str]:
             "lenet.attempts": str(len(status["attempts"])),
         }
         tags |= {f"lenet.version.{name}": value for name, value in last["versions"].items()}
-    return tags
+    return {name: value[:TAG_CHARACTERS] for name, value in tags.items()}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from lenet.durable import read_json, write_json
 from lenet.errors import DamagedError
 from lenet.runs import RunFolder
+from lenet.tracking.store import SQLITE, database_path
 
 RECORD = "mlflow.json"
 
@@ -20,22 +24,41 @@ class Place:
     run_id: str
 
 
+def store_key(home: Path, uri: str) -> str:
+    """Return the name of a store in the records of a home: a file within the home by its path there, for both move."""
+    path = database_path(uri)
+    if path is not None and path.is_relative_to(home):
+        return f"{SQLITE}{path.relative_to(home)}"
+    return uri
+
+
 def recorded_place(folder: RunFolder, uri: str) -> tuple[Place | None, str]:
     """Return where the run was last projected to at `uri`, and the token of what was."""
-    try:
-        found = read_json(folder.path / RECORD)["stores"].get(uri)
-    except (FileNotFoundError, DamagedError):  # the store itself is asked instead
-        return None, ""
+    found = _stores(folder).get(_key(folder, uri))
     return (Place(uri, found["experiment_id"], found["run_id"]), found["token"]) if found else (None, "")
 
 
-def record_place(folder: RunFolder, place: Place, token: str) -> None:
-    """Have a folder remember where it was projected to, and the token of what was."""
-    path = folder.path / RECORD
+def recorded_artifacts(folder: RunFolder, place: Place) -> dict[str, str]:
+    """Return the sha256 of the artifacts that were sent to a place, by their names there."""
+    found = _stores(folder).get(_key(folder, place.uri), {})
+    return dict(found.get("artifacts", {})) if found.get("run_id") == place.run_id else {}
+
+
+def record_place(folder: RunFolder, place: Place, token: str, artifacts: Mapping[str, str]) -> None:
+    """Have a folder remember where it was projected to, the token of what was, and the artifacts that are there."""
+    stores, key = _stores(folder), _key(folder, place.uri)
+    entry = {"experiment_id": place.experiment_id, "run_id": place.run_id, "token": token, "artifacts": dict(artifacts)}
+    if stores.get(key) != entry:
+        write_json(folder.path / RECORD, {"stores": stores | {key: entry}})
+
+
+def _key(folder: RunFolder, uri: str) -> str:
+    return store_key(folder.path.parents[1], uri)
+
+
+def _stores(folder: RunFolder) -> dict[str, dict[str, Any]]:
     try:
-        stores = read_json(path)["stores"]
-    except (FileNotFoundError, DamagedError):
-        stores = {}
-    entry = {"experiment_id": place.experiment_id, "run_id": place.run_id, "token": token}
-    if stores.get(place.uri) != entry:
-        write_json(path, {"stores": stores | {place.uri: entry}})
+        stores: dict[str, dict[str, Any]] = read_json(folder.path / RECORD)["stores"]
+    except (FileNotFoundError, DamagedError):  # the store itself is asked instead
+        return {}
+    return stores

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,14 @@ from lenet.errors import DamagedError
 from lenet.locks import is_held, locked
 from lenet.runs import FINISHED, KILLED, RUNNING
 from lenet.schema import flatten
+from lenet.tracking.entities import MILLISECONDS, artifacts
+from lenet.tracking.place import store_key
+from lenet.tracking.rows import read_run, reading
+from lenet.tracking.state import Content, Desired, Difference, Point, compare
+from lenet.tracking.store import database_path
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from lenet.tracking.reconcile import Reconciler
 
 SEARCHES = "searches"
 """Folder of all searches within the project's home."""
@@ -23,10 +30,9 @@ ORIGIN = "search:"
 """Start of what a run's `sweeps` say of the search that asked for it."""
 
 DESCRIPTION, SUMMARY, TABLE, RECORD, LOCK = "search.json", "summary.json", "trials.csv", "mlflow.json", "lock"
+PROJECTION_LOCK = "projection.lock"
 SENT_FILES = ("best.yaml", TABLE, SUMMARY, "search.html")
-PLOTS = "plots"
 BEST_METRIC = "search/best"
-METRICS_A_BATCH = 1000
 SHOWN_TABLE = "trials.json"
 PARAMETER_CHARACTERS = 6000
 """Longest value of a parameter that MLflow keeps."""
@@ -44,108 +50,120 @@ def search_folders(home: Path) -> list[Path]:
 
 
 def token(folder: Path) -> str:
-    """Return a digest of all that is projected of a search, to see whether a store is up to date."""
-    files = [folder / name for name in SENT_FILES] + sorted((folder / PLOTS).glob("*.png"))
-    sizes = [[path.name, path.stat().st_size] for path in files if path.is_file()]
-    return sha256_bytes(
-        canonical_json([read_json(folder / DESCRIPTION), _summary(folder), _state(folder), sizes]).encode()
-    )
+    """Return a digest of all that is projected of a search, to see whether a server was sent it."""
+    sizes = [[name, path.stat().st_size] for name, path in artifacts(folder, SENT_FILES).items()]
+    seen = [read_json(folder / DESCRIPTION), _summary(folder), _state(folder), sizes]
+    return sha256_bytes(canonical_json(seen).encode())
 
 
 def is_search_up_to_date(folder: Path, uri: str) -> bool:
-    """Say whether a store was sent all of a search's folder."""
-    return bool(_recorded(folder).get(uri, {}).get("token") == token(folder))
+    """Say, without importing mlflow, whether a store shows all of a search: an SQLite store, or was sent it."""
+    known, path = _recorded(folder).get(store_key(folder.parents[1], uri)), database_path(uri)
+    if known is None:
+        return False
+    if path is None:
+        return bool(known["token"] == token(folder))
+    found = search_difference(folder, path, known["run_id"])
+    return found is not None and not found
 
 
-def ensure_parent(client: MlflowClient, experiment_id: str, home: Path, study: str) -> str:
-    """Return the id of a search's run in MLflow, made where there is none."""
-    folder = home / SEARCHES / study
-    with locked(folder / "projection.lock"):
-        return _ensure_parent(client, experiment_id, folder, study)
+def search_difference(folder: Path, path: Path, run_id: str) -> Difference | None:
+    """Return how a search and its run in an SQLite store differ, or None where that has no such run.
+
+    Raises:
+        DamagedError: the search's description is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with reading(path) as connection:
+            actual = read_run(connection, path, run_id)
+    except sqlite3.Error:  # of another version of mlflow, which is asked itself then
+        return None
+    return None if actual is None else compare(desired_search(folder), actual, is_exact=True)
 
 
-def _ensure_parent(client: MlflowClient, experiment_id: str, folder: Path, study: str) -> str:
-    found = client.search_runs([experiment_id], f"tags.`{STUDY_TAG}` = '{study}'", order_by=["start_time ASC"])
-    if found:
-        return str(found[0].info.run_id)
-    run = client.create_run(experiment_id, tags={STUDY_TAG: study}, run_name=f"search {study}")
-    _send_description(client, run.info.run_id, folder)
-    return str(run.info.run_id)
+def desired_search(folder: Path) -> Desired:
+    """Return what MLflow is to hold of a search.
+
+    Raises:
+        DamagedError: its description is damaged.
+    """
+    description, summary, state = read_json(folder / DESCRIPTION), _summary(folder), _state(folder)
+    shown = {key: description[key] for key in ("objectives", "sampler", "pruner", "epochs", "space")}
+    files: dict[str, Content] = {**artifacts(folder, SENT_FILES)}
+    if summary:
+        files[SHOWN_TABLE] = _shown_table(folder / TABLE)
+    return Desired(
+        key=(STUDY_TAG, folder.name),
+        name=f"search {folder.name}",
+        start_time=None,
+        params={f"search.{key}": str(value)[:PARAMETER_CHARACTERS] for key, value in flatten(shown)},
+        tags={STUDY_TAG: folder.name} | _best_tags(summary),
+        points=_points(summary),
+        renewed=frozenset(f"search/trials_{name}" for name in summary.get("trials", ())),
+        artifacts=files,
+        status=state,
+    )
 
 
-def send_search(client: MlflowClient, experiment_id: str, uri: str, folder: Path) -> str:
+def _points(summary: dict[str, Any]) -> list[Point]:
+    if not summary:
+        return []
+    best = [
+        Point(BEST_METRIC, step, float(value), int(ended * MILLISECONDS)) for step, value, ended in summary["history"]
+    ]
+    step, when = len(best), best[-1].timestamp if best else 0
+    return best + [
+        Point(f"search/trials_{name}", step, float(count), when) for name, count in summary["trials"].items()
+    ]
+
+
+def _best_tags(summary: dict[str, Any]) -> dict[str, str]:
+    if not summary:
+        return {}
+    tags = {"mlflow.loggedArtifacts": json.dumps([{"path": SHOWN_TABLE, "type": "table"}])}
+    best = summary["best"]
+    if best is not None:
+        tags |= {f"lenet.best.{name}": str(value) for name, value in best["values"].items()}
+        tags |= {"lenet.best.run": best["run"], "lenet.best.val_error": f"{best['val_error']:.4g}"}
+    return tags
+
+
+def ensure_parent(reconciler: Reconciler, folder: Path) -> str:
+    """Return the id of a search's run in MLflow, made where there is none; `send_search` makes it whole."""
+    nothing = Desired(
+        (STUDY_TAG, folder.name), f"search {folder.name}", None, {}, {STUDY_TAG: folder.name}, [], {}, RUNNING
+    )
+    with locked(folder / PROJECTION_LOCK):
+        found = reconciler.find(nothing) or reconciler.bring(nothing, None)
+    return found.run_id
+
+
+def send_search(reconciler: Reconciler, uri: str, folder: Path) -> str:
     """Bring a store up to date with a search's folder, and return the id of its run there.
 
     Raises:
         MlflowException, OSError: the store is away or refuses; sending again later goes on where this ended.
     """
-    study = folder.name
-    with locked(folder / "projection.lock"):
-        now = token(folder)
-        run_id = _ensure_parent(client, experiment_id, folder, study)
-        summary = _summary(folder)
-        if summary:
-            _send_summary(client, run_id, folder, summary)
-        for name in SENT_FILES:
-            if (folder / name).is_file():
-                client.log_artifact(run_id, str(folder / name))
-        if (folder / PLOTS).is_dir():
-            client.log_artifacts(run_id, str(folder / PLOTS), PLOTS)
-        state = _state(folder)
-        if state == RUNNING:
-            client.update_run(run_id, status=RUNNING)
-        else:
-            client.set_terminated(run_id, status=state)
-        write_json(folder / RECORD, {"stores": _recorded(folder) | {uri: {"run_id": run_id, "token": now}}})
-    return run_id
+    with locked(folder / PROJECTION_LOCK):
+        now, desired, key = token(folder), desired_search(folder), store_key(folder.parents[1], uri)
+        known = _recorded(folder).get(key, {})
+        actual = reconciler.find(desired)
+        if actual is not None and actual.run_id == known.get("run_id"):
+            actual.sent = dict(known["artifacts"])
+        actual = reconciler.bring(desired, actual)
+        entry = {"run_id": actual.run_id, "token": now, "artifacts": actual.sent}
+        if entry != known:
+            write_json(folder / RECORD, {"stores": _recorded(folder) | {key: entry}})
+    return actual.run_id
 
 
-def _send_description(client: MlflowClient, run_id: str, folder: Path) -> None:
-    from mlflow.entities import Param
-
-    try:
-        description = read_json(folder / DESCRIPTION)
-    except (FileNotFoundError, DamagedError):  # the trials still have a parent
-        return
-    shown = {key: description[key] for key in ("objectives", "sampler", "pruner", "epochs", "space")}
-    parameters = [Param(f"search.{key}", str(value)[:PARAMETER_CHARACTERS]) for key, value in flatten(shown)]
-    client.log_batch(run_id, params=parameters)
-
-
-def _send_summary(client: MlflowClient, run_id: str, folder: Path, summary: dict[str, Any]) -> None:
-    from mlflow.entities import Metric, RunTag
-
-    known = client.get_metric_history(run_id, BEST_METRIC)
-    sent = {point.step for point in known}
-    when = max((point.timestamp for point in known), default=0)
-    metrics = [
-        Metric(BEST_METRIC, value, max(when, int(ended * 1000)), step)
-        for step, value, ended in summary["history"]
-        if step not in sent
-    ]
-    counts = {f"search/trials_{name}": float(count) for name, count in summary["trials"].items()}
-    step = len(summary["history"])
-    current = client.get_run(run_id).data.metrics
-    stamp = metrics[-1].timestamp if metrics else when
-    metrics += [Metric(name, value, stamp, step) for name, value in counts.items() if current.get(name) != value]
-    for start in range(0, len(metrics), METRICS_A_BATCH):
-        client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_BATCH])
-    best = summary["best"]
-    tags = {"mlflow.loggedArtifacts": json.dumps([{"path": SHOWN_TABLE, "type": "table"}])}
-    if best is not None:
-        tags |= {f"lenet.best.{name}": str(value) for name, value in best["values"].items()}
-        tags |= {"lenet.best.run": best["run"], "lenet.best.val_error": f"{best['val_error']:.4g}"}
-    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-    client.log_dict(run_id, _shown_table(folder / TABLE), SHOWN_TABLE)
-
-
-def _shown_table(path: Path) -> dict[str, Any]:
+def _shown_table(path: Path) -> bytes:
     """Return the trials in the form that MLflow's UI shows as a table."""
-    import csv
-
     with path.open(encoding="utf-8", newline="") as stream:
         columns, *rows = list(csv.reader(stream))
-    return {"columns": columns, "data": rows}
+    return json.dumps({"columns": columns, "data": rows}).encode()
 
 
 def _summary(folder: Path) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from lenet.durable import TEMPORARY_SUFFIX, replacing
 from lenet.errors import LenetError
 from lenet.locks import locked
 from lenet.project import Project
+from lenet.tracking.relocation import ARTIFACTS, relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASE = "mlflow.db"
-ARTIFACTS = "mlartifacts"
 SQLITE = "sqlite:///"
 BUSY_SECONDS = 1.0
 WEIGHTS_TAG = "lenet.weights_sha256"
@@ -123,9 +123,10 @@ def open_store(project: Project, uri: str) -> MlflowClient:
     path = database_path(uri)
     try:
         if path is not None:
-            with locked(path.with_name(f"{path.name}.lock")):
+            with locked(_lock(path)):
                 if not path.exists():
                     _make_database(path)
+            follow_home(project, uri)
         client = mlflow.MlflowClient(uri, registry_uri=uri)
         if path is not None:
             client.search_experiments(max_results=1)  # opens the file
@@ -136,6 +137,22 @@ def open_store(project: Project, uri: str) -> MlflowClient:
             raise
         raise LenetError(_unusable(uri, error)) from error
     return client
+
+
+def follow_home(project: Project, uri: str) -> None:
+    """Have the artifacts' paths of an SQLite store in the home follow it where it was moved; does not import mlflow."""
+    path = database_path(uri)
+    if path is None or not path.is_file() or not path.is_relative_to(project.home):
+        return
+    (path.parent / ARTIFACTS).mkdir(exist_ok=True)  # what is written from now on lies there
+    try:
+        relocate(path, _lock(path))
+    except sqlite3.Error:  # damaged, busy, or of another version of mlflow, which says it better
+        return
+
+
+def _lock(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
 
 
 def _unusable(uri: str, error: Exception) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from lenet.errors import DamagedError
 from lenet.project import Project
+from lenet.tracking.relocation import here, moved_roots
 from lenet.tracking.store import (
     BUSY_SECONDS,
     WEIGHTS_TAG,
@@ -20,6 +20,7 @@ from lenet.tracking.store import (
     shown_uri,
     store_errors,
 )
+from lenet.tracking.uris import local_path
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 MILLISECONDS = 1000
@@ -109,6 +110,7 @@ def _from_database(path: Path, model: str) -> list[Version]:
         tags_of: dict[int, dict[str, str]] = {}
         for number, key, value in tags:
             tags_of.setdefault(number, {})[key] = value or ""
+        moves = moved_roots(connection, path)
         named = connection.execute("select version, alias from registered_model_aliases where name = ?", (model,))
         aliases_of: dict[int, list[str]] = {}
         for number, alias in named:
@@ -119,7 +121,7 @@ def _from_database(path: Path, model: str) -> list[Version]:
             number=str(number),
             aliases=tuple(sorted(aliases_of.get(number, ()))),
             tags=tags_of.get(number, {}),
-            source=source or "",
+            source=here(source or "", moves),
             run_id=run_id or "",
             created=created / MILLISECONDS,
             description=description or "",
@@ -157,10 +159,7 @@ def _from_client(project: Project, uri: str, model: str) -> list[Version]:
 
 def local_source(version: Version) -> Path | None:
     """Return a version's model folder where it lies on this machine, or None."""
-    parts = urlsplit(version.source)
-    if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
-        return Path(unquote(parts.path))
-    return Path(version.source) if not parts.scheme and version.source.startswith("/") else None
+    return local_path(version.source)
 
 
 def download_source(version: Version, uri: str, into: Path) -> Path:
