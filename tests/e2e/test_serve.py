@@ -118,9 +118,7 @@ def test_the_readmes_command_leaves_the_uis_port_alone() -> None:
 def test_the_pages_requests_are_answered_as_typed(registered: Shell, address: str, digits: NDArray[np.uint8]) -> None:
     (path,) = registered.run_folders()
     folder = RunFolder(path)
-    reader = load_reader(
-        folder.config(), path / "weights.safetensors", folder.status()["files"]["weights.safetensors"]
-    )
+    reader = load_reader(folder.config(), path / "weights.safetensors", folder.status()["files"]["weights.safetensors"])
     logits = predict_digits(reader, digits[:3])
     classes = logits.argmax(axis=1)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
