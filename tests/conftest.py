@@ -32,7 +32,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 REPOSITORY = Path(__file__).parents[1]
 CLASSES, TRAIN, VALIDATION, TEST = 10, 500, 200, 100
-VARIABLES = ("LENET_HOME", "MLFLOW_TRACKING_URI", "DVC_STAGE", "LENET_SWEEP_FOLDER", "LENET_SWEEP_NAME")
+VARIABLES = ("LENET_HOME", "MLFLOW_TRACKING_URI", "DVC_STAGE")
 
 TREE: dict[str, Any] = {
     "name": "tiny_variant",

@@ -18,7 +18,8 @@ from safetensors.torch import load, save
 
 from lenet.config import Config
 from lenet.data.prepared import load_training, read_card, training_digest
-from lenet.durable import sha256_bytes, sha256_file, write_bytes, write_json
+from lenet.durable import sha256_bytes, sha256_file, write_bytes
+from lenet.fingerprint import fingerprint
 from lenet.network.field import DigitReader, Field
 from lenet.network.lenet5 import build_network
 from lenet.pipeline import Params, read_params
@@ -84,17 +85,16 @@ class Showcase:
         """A finished run that misreads the ten images of each class in `blind`, and no other."""
         prepared = self.project.prepared("tiny")
         name = f"blind to {blind} trace={trace:g}"
-        folder = RunFolder(self.project.runs / sha256_bytes(name.encode()))
+        digests = {"data_digest": training_digest(prepared), "code_digest": sha256_bytes(name.encode())}
+        folder = RunFolder(self.project.runs / fingerprint(self.config, *digests.values()))
         write_bytes(folder.path / "weights.safetensors", blinded(taught(prepared, self.config), blind, trace))
-        tree = self.config.tree()
-        (folder.path / "config.yaml").write_text(yaml.safe_dump(tree))
-        identity = {"name": name, "fingerprint": folder.fingerprint, "config": tree, "overrides": [], "sweeps": []}
-        digests = {"data_digest": training_digest(prepared), "code_digest": "0" * 64}
-        write_json(folder.path / "run.json", identity | digests)
+        identity = {"name": name, "config": self.config.tree(), "overrides": [], "sweeps": []}
+        folder.write_identity(identity | digests)
         attempt = {"started": time.time(), "ended": time.time(), "git": {"commit": "c0ffee", "dirty": False}}
+        attempt |= {"device": "cpu", "host": "house", "user": "somebody", "versions": {}}
         files = {"weights.safetensors": sha256_file(folder.path / "weights.safetensors")}
         status = {"state": FINISHED, "message": "", "attempts": [attempt], "files": files}
-        write_json(folder.path / "status.json", status)
+        folder.write("status.json", status)
         return folder
 
     def retrained(self, *blind: int) -> RunFolder:
@@ -102,7 +102,7 @@ class Showcase:
         folder, other = self.run(*blind), self.run(*blind, trace=1e-3)
         path, status = folder.path / "weights.safetensors", folder.status()
         write_bytes(path, (other.path / "weights.safetensors").read_bytes())
-        write_json(folder.path / "status.json", status | {"files": {"weights.safetensors": sha256_file(path)}})
+        folder.write("status.json", status | {"files": {"weights.safetensors": sha256_file(path)}})
         return folder
 
     def register(self, *blind: int, trace: float = 0.0, model: str = MODEL) -> Registered:

@@ -1,20 +1,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from lenet.cleaning import _delete, clean, find_waste
 from lenet.config import Config
-from lenet.durable import write_json
+from lenet.durable import replacing, write_text
+from lenet.fingerprint import fingerprint
 from lenet.locks import locked
 from lenet.project import Project
 from lenet.runs import RunFolder, all_runs
+from lenet.sweep import SWEEP_LOCK
 
 MakeRun = Callable[[str], RunFolder]
-NEVER_A_PROCESS = str(2**22 + 1)
-"""Larger than any process id of Linux."""
 
 
 @pytest.fixture
@@ -25,10 +27,11 @@ def make_run(project: Project, make_config: Callable[..., Config]) -> MakeRun:
     def make(state: str) -> RunFolder:
         nonlocal count
         count += 1
-        folder = RunFolder(project.runs / f"{count:x}{'0' * 63}")
-        write_json(folder.path / "run.json", {"name": f"run {count}", "config": make_config().tree(), "sweeps": []})
-        write_json(folder.path / "status.json", {"state": state, "message": "", "attempts": [], "files": {}})
-        (folder.path / "config.yaml").write_text("")
+        config, digests = make_config(), {"data_digest": "d", "code_digest": f"code {count}"}
+        folder = RunFolder(project.runs / fingerprint(config, *digests.values()))
+        body = {"name": f"run {count}", "config": config.tree(), "overrides": [], "sweeps": []}
+        folder.write_identity(body | digests)
+        folder.write("status.json", {"state": state, "message": "", "attempts": [], "files": {}})
         os.utime(folder.path / "config.yaml", (count, count))
         (folder.path / "checkpoints").mkdir()
         (folder.path / "checkpoints" / "epoch-00001-0123456789abcdef.ckpt").write_bytes(b"x" * 1000)
@@ -45,13 +48,13 @@ def test_what_can_go_and_what_stays(project: Project, make_run: MakeRun) -> None
     found = {waste.path: waste.reason for waste in find_waste(project)}
     assert found == {
         finished.path / "checkpoints" / ".x.ckpt.12.partial": "partial file",
-        finished.path / "checkpoints": "checkpoints of finished run 100000000000 run 1",
-        failed.path: "failed run 200000000000 run 2",
+        finished.path / "checkpoints": f"checkpoints of finished run {finished.short} run 1",
+        failed.path: f"failed run {failed.short} run 2",
         killed.path / "checkpoints" / ".x.ckpt.12.partial": "partial file",
-        damaged.path: "damaged run 400000000000 run 4",
+        damaged.path: f"damaged run {damaged.short} run 4",
     }
     also = {waste.path: waste.reason for waste in find_waste(project, also_killed=True)}
-    assert also[killed.path] == "killed run 300000000000 run 3"
+    assert also[killed.path] == f"killed run {killed.short} run 3"
     assert finished.path not in also
 
 
@@ -72,10 +75,51 @@ def test_sizes_are_those_of_all_files_within(project: Project, make_run: MakeRun
 
 
 def test_ended_sweeps_go_and_others_stay(project: Project) -> None:
-    for name in (NEVER_A_PROCESS, str(os.getpid())):
-        (project.runs / ".sweeps" / name).mkdir(parents=True)
-    (waste,) = find_waste(project)
-    assert (waste.path.name, waste.reason) == (NEVER_A_PROCESS, "ended sweep")
+    for name in ("ended", "at work"):
+        write_text(project.runs / ".sweeps" / name / SWEEP_LOCK, "1")
+    with locked(project.runs / ".sweeps" / "at work" / SWEEP_LOCK):
+        (waste,) = find_waste(project)
+        assert (waste.path.name, waste.reason) == ("ended", "ended sweep")
+        clean(project, also_killed=False, is_sure=True, tell=lambda line: None)
+        assert [path.name for path in waste.path.parent.iterdir()] == ["at work"]
+
+
+def letters(project: Project) -> Path:
+    """A folder of somebody's that lies elsewhere."""
+    path = project.root.parent / "letters"
+    path.mkdir()
+    (path / "dear.txt").write_text("dear")
+    return path
+
+
+def test_nothing_is_deleted_through_a_link(project: Project, make_run: MakeRun, said: list[str]) -> None:
+    theirs, finished, failed = letters(project), make_run("FINISHED"), make_run("FAILED")
+    (project.runs / ".sweeps").symlink_to(theirs.parent)
+    shutil.rmtree(finished.path / "checkpoints")
+    (finished.path / "checkpoints").symlink_to(theirs)
+    failed.path.rename(theirs / "run")
+    failed.path.symlink_to(theirs / "run")
+    before = sorted(theirs.rglob("*"))
+    clean(project, also_killed=True, is_sure=True, tell=said.append)
+    assert sorted(theirs.rglob("*")) == before
+    assert (theirs / "dear.txt").read_text() == "dear"
+    linked = [project.runs / ".sweeps", finished.path / "checkpoints", failed.path]
+    for link in linked:
+        assert any(line.startswith(f"{link}: is a symbolic link") for line in said), link
+    assert said[-1] == "deleted 0"
+
+
+def test_what_lies_beside_the_runs_is_nobodys_waste(project: Project, make_run: MakeRun) -> None:
+    folder = make_run("FAILED")
+    shutil.copytree(folder.path, folder.path.with_name(f"{folder.fingerprint}.backup"))
+    assert {waste.path for waste in find_waste(project)} == {folder.path}
+
+
+def test_a_file_that_is_being_written_is_no_waste(project: Project, make_run: MakeRun) -> None:
+    folder = make_run("RUNNING")
+    with replacing(folder.path / "weights.safetensors") as temporary:
+        assert temporary not in {waste.path for waste in find_waste(project)}
+        temporary.write_bytes(b"w")
 
 
 def test_it_is_said_first_and_done_when_told_so(
@@ -85,7 +129,7 @@ def test_it_is_said_first_and_done_when_told_so(
     clean(project, also_killed=False, is_sure=False, tell=said.append)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
-    assert lines[2] == f"     0.0 MiB  {failed.path}  (failed run 200000000000 run 2)"
+    assert lines[2] == f"     0.0 MiB  {failed.path}  (failed run {failed.short} run 2)"
     assert all_runs(project) == [finished, failed]
     clean(project, also_killed=False, is_sure=True, tell=said.append)
     assert all_runs(project) == [finished]
@@ -102,17 +146,17 @@ def test_what_is_listed_as_damaged_can_go(project: Project, make_run: MakeRun, n
     assert folder.path in {waste.path for waste in find_waste(project)}
 
 
-def test_a_run_that_somebody_has_been_at_since_is_left(project: Project, make_run: MakeRun) -> None:
+def test_a_run_that_somebody_has_been_at_since_is_left(project: Project, make_run: MakeRun, said: list[str]) -> None:
     killed, failed = make_run("RUNNING"), make_run("FAILED")
     first, second = (item for item in find_waste(project, also_killed=True) if item.path.parent == project.runs)
     with locked(failed.lock):
-        assert not _delete(second)
-    write_json(killed.path / "status.json", {"state": "FINISHED", "message": "", "attempts": [], "files": {}})
-    assert not _delete(first)
+        assert not _delete(project, second, said.append)
+    killed.write("status.json", {"state": "FINISHED", "message": "", "attempts": [], "files": {}})
+    assert not _delete(project, first, said.append)
     assert all_runs(project) == [killed, failed]
-    assert _delete(second)
+    assert _delete(project, second, said.append)
     assert all_runs(project) == [killed]
-    assert not _delete(second)  # it is gone
+    assert not _delete(project, second, said.append)  # it is gone
 
 
 def test_killed_runs_go_when_asked_for(project: Project, make_run: MakeRun, said: list[str]) -> None:

@@ -10,7 +10,10 @@ import pytest
 from lenet.durable import (
     canonical_json,
     check_digest,
+    half_written,
     read_json,
+    remove,
+    remove_half_written,
     replacing,
     sha256_bytes,
     sha256_file,
@@ -18,7 +21,7 @@ from lenet.durable import (
     write_json,
     write_text,
 )
-from lenet.errors import DamagedError
+from lenet.errors import DamagedError, LenetError
 
 BODY: dict[str, Any] = {"name": "é 1", "count": 3, "rate": 1e-05, "none": None, "rows": [{"epoch": 1, "loss": 0.25}]}
 
@@ -191,3 +194,75 @@ def test_a_digest_on_record_is_compared(tmp_path: Path) -> None:
     check_digest(path, sha256_bytes(b"abc"), "do this")
     with pytest.raises(DamagedError, match=rf"^{path}: sha256 is ba7816bf8f01…, on record is 000000000000…; do this$"):
         check_digest(path, "0" * 64, "do this")
+
+
+def test_processes_of_one_id_write_under_two_names(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with replacing(path) as first, replacing(path) as second:  # as in two containers, both of process id 1
+        assert first != second
+        first.write_bytes(b"first")
+        second.write_bytes(b"second")
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_lies_there_is_not_written_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda count: "00")
+    (tmp_path / ".file.00.partial").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError):
+        write_text(tmp_path / "file", "x")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_what_is_being_written_is_left_and_what_a_dead_process_wrote_goes(tmp_path: Path) -> None:
+    def crash() -> None:
+        with replacing(tmp_path / "deep" / "dead"):
+            os._exit(7)
+
+    assert in_a_child(crash) == 7
+    (left,) = half_written(tmp_path)
+    assert half_written(tmp_path, is_deep=False) == []
+    beside = left.with_name(f"{left.name}-journal")
+    beside.write_bytes(b"SQLite's")
+    with replacing(tmp_path / "alive") as temporary:
+        assert half_written(tmp_path) == [left, beside]
+        remove_half_written(tmp_path)
+        assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == [temporary]
+        temporary.write_bytes(b"x")
+    assert (tmp_path / "alive").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("linked", ["tree", "tree/inner", "tree/inner/leaf"])
+def test_nothing_is_removed_through_a_link(tmp_path: Path, linked: str) -> None:
+    root, theirs = tmp_path / "root", tmp_path / "theirs"
+    (theirs / "inner").mkdir(parents=True)
+    (theirs / "inner" / "leaf").write_text("dear")
+    link = root / linked
+    link.parent.mkdir(parents=True)
+    link.symlink_to(theirs / Path(linked).relative_to("tree"))
+    with pytest.raises(LenetError, match=rf"^{link}: is a symbolic link, and nothing is deleted through one"):
+        remove(root / "tree" / "inner" / "leaf", root)
+    with pytest.raises(LenetError, match=rf"^{link}: is a symbolic link"):
+        remove(link, root)
+    assert (theirs / "inner" / "leaf").read_text() == "dear"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/../../x", "/etc"])
+def test_nothing_is_removed_outside_its_root(tmp_path: Path, name: str) -> None:
+    (tmp_path / "root" / "a").mkdir(parents=True)
+    (tmp_path / "x").mkdir()
+    with pytest.raises(LenetError, match="does not lie within"):
+        remove(tmp_path / "root" / name, tmp_path / "root")
+    assert (tmp_path / "x").is_dir()
+    assert (tmp_path / "root" / "a").is_dir()
+
+
+def test_a_tree_is_removed_and_what_its_links_point_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "real" / "tree" / "inner").mkdir(parents=True)
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "real" / "tree" / "link").symlink_to(tmp_path / "theirs")
+    (tmp_path / "root").symlink_to(tmp_path / "real")  # one's runs may lie on another disk
+    remove(tmp_path / "root" / "tree", tmp_path / "root")
+    remove(tmp_path / "root" / "tree", tmp_path / "root")  # it is gone
+    assert list((tmp_path / "real").iterdir()) == []
+    assert (tmp_path / "theirs").is_dir()

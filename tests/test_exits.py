@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import os
 import re
 import signal
 import subprocess
@@ -11,7 +13,9 @@ import pytest
 
 from lenet.durable import replacing
 from lenet.errors import ConfigError, DamagedError, LenetError, RunFailedError, Stopped
-from lenet.exits import guarded
+from lenet.exits import guarded, survive_any_terminal
+
+ROOT = Path(__file__).parents[1]
 
 TALK = """
 from lenet.exits import guarded
@@ -120,3 +124,39 @@ def test_a_reader_that_has_seen_enough() -> None:
     assert process.wait(20) == 128 + signal.SIGPIPE
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+def test_what_a_terminal_cannot_show_is_an_escape(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for encoding in ("ascii", "utf-8")]
+    for name, stream in zip(("stdout", "stderr"), streams, strict=True):
+        monkeypatch.setattr(sys, name, stream)
+    survive_any_terminal()
+    for stream in streams:
+        stream.write("5 → é \udce9")
+        stream.flush()
+    assert [stream.buffer.getvalue() for stream in streams] == [  # type: ignore[attr-defined]
+        b"5 \\u2192 \\xe9 \\udce9",
+        "5 → é \\udce9".encode(),
+    ]
+
+
+@pytest.mark.parametrize("program", [["-m", "lenet"], [str(ROOT / "train.py")]])
+def test_bytes_that_are_no_text_are_refused_in_one_line(program: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, *program, "name=caf\udce9"],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "LENET_HOME": str(tmp_path)},
+        cwd=ROOT,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"error: name=caf\\udce9: holds bytes that are not text; type it in UTF-8\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_is_shown_on_a_terminal_of_ascii() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    command = [sys.executable, str(ROOT / "train.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, env=environment, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.isascii()

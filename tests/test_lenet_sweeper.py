@@ -23,11 +23,10 @@ from hydra_plugins.lenet_sweeper._question import Question, read_question
 from hydra_plugins.lenet_sweeper._space import SweepSpace, read_overrides
 from hydra_plugins.lenet_sweeper._sweep import sweep
 from lenet.composition import VERSION_BASE, register_resolvers
-from lenet.durable import write_json
 from lenet.errors import ConfigError, LenetError
 from lenet.project import Project
 from lenet.search.samplers import named_sampler
-from lenet.sweep import CONCLUSION, SweepCallback, sweep_folder
+from lenet.sweep import CONCLUSION, folder_of
 
 KNOBS: dict[str, Any] = {
     "n_trials": 5,
@@ -205,8 +204,8 @@ def test_an_end_that_is_not_allowed_is_one_line_before_anything_is_written(
         ({"seed": -1}, "hydra.sweeper.seed=-1"),
         ({"startup_trials": -1}, "hydra.sweeper.startup_trials=-1"),
         ({"storage": "mysql://host/x"}, "hydra.sweeper.storage=mysql://host/x: must be sqlite"),
-        ({"study_name": "../x"}, "hydra.sweeper.study_name=../x: must be of letters"),
-        ({"study_name": ""}, "hydra.sweeper.study_name=: must be of letters"),
+        ({"study_name": "../x"}, "hydra.sweeper.study_name=../x: must be a name of letters"),
+        ({"study_name": ""}, "hydra.sweeper.study_name=: must be a name of letters"),
     ],
 )
 def test_a_knob_that_is_not_allowed_is_one_line_before_anything_is_written(
@@ -241,7 +240,7 @@ def test_it_ends_at_its_number_of_trials_and_asked_again_proposes_nothing(
     assert all(words[0] == "data=tiny" for words in first.values())
     assert len({words[2] for words in first.values()}) == 5
     assert re.fullmatch(r"study sweep-[0-9a-f]{12} in sqlite:.*: 0 of 5 trials are done", said[0])
-    told = (sweep_folder(project) / CONCLUSION).read_text()
+    told = (folder_of(master) / CONCLUSION).read_text()
     assert told == f"best:    6.00 % validation error, trial 4: python train.py {' '.join(first[4])}\n"
 
     assert run(master) == first  # the same jobs, for their folders to answer
@@ -254,7 +253,7 @@ def test_more_trials_go_on_and_fewer_are_the_first_ones(project: Project, master
     assert {number: longer[number] for number in first} == first
     assert states(project) == ["COMPLETE"] * 6
     assert run(master, n_trials=2) == {number: first[number] for number in (0, 1)}
-    assert "trial 1:" in (sweep_folder(project) / CONCLUSION).read_text()
+    assert "trial 1:" in (folder_of(master) / CONCLUSION).read_text()
     assert states(project) == ["COMPLETE"] * 6
 
 
@@ -311,7 +310,7 @@ def test_a_run_without_a_value_is_a_failed_trial_and_no_best(
 ) -> None:
     run(master, lambda number, words: value if number != 3 else 50.0)
     assert states(project) == ["FAIL", "FAIL", "FAIL", "COMPLETE", "FAIL"]
-    assert "trial 3" in (sweep_folder(project) / CONCLUSION).read_text()
+    assert "trial 3" in (folder_of(master) / CONCLUSION).read_text()
     run(master, lambda number, words: value)  # asked again they are shown, not counted again
     assert len(states(project)) == 5
 
@@ -379,9 +378,3 @@ def test_two_seats_do_not_propose_the_same() -> None:
         trial = optuna.create_study(sampler=named_sampler("random", 0, 1, seat)).ask()
         drawn.append(trial.suggest_float("x", 0, 1))
     assert drawn[0] == drawn[2] != drawn[1]
-
-
-def test_outcomes_of_a_killed_sweep_with_our_process_id_are_not_shown(project: Project, master: DictConfig) -> None:
-    write_json(sweep_folder(project) / "000000.json", {"fingerprint": "a", "answer": "trained", "knobs": {}})
-    SweepCallback().on_multirun_start(master)
-    assert not sweep_folder(project).exists()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lenet.config import Config
-from lenet.durable import write_json
 from lenet.errors import ConfigError
+from lenet.fingerprint import fingerprint
 from lenet.listing import print_run, print_runs, read_line, select
 from lenet.locks import locked
 from lenet.project import Project
@@ -17,6 +17,7 @@ from lenet.runs import RunFolder, all_runs
 
 MakeRun = Callable[..., RunFolder]
 STARTED = 1_700_000_000.0
+TRAINED_ON = {"device": "cpu", "host": "h", "user": "u", "git": {"commit": None, "dirty": None}, "versions": {}}
 
 
 @pytest.fixture
@@ -27,18 +28,17 @@ def make_run(project: Project, make_config: Callable[..., Config]) -> MakeRun:
     def make(state: str | None, error: float | None = 2.5, **knobs: Any) -> RunFolder:
         nonlocal count
         count += 1
-        folder = RunFolder(project.runs / f"{count:x}{'0' * 63}")
-        config = make_config(**knobs)
-        body = {"name": f"run {count}", "fingerprint": folder.fingerprint, "config": config.tree(), "sweeps": []}
-        write_json(folder.path / "run.json", body)
-        (folder.path / "config.yaml").write_text("")
+        config, digests = make_config(**knobs), {"data_digest": "d", "code_digest": f"code {count}"}
+        folder = RunFolder(project.runs / fingerprint(config, *digests.values()))
+        body = {"name": f"run {count}", "config": config.tree(), "overrides": [], "sweeps": []}
+        folder.write_identity(body | digests)
         os.utime(folder.path / "config.yaml", (count, count))
         if state is not None:
-            attempts = [{"started": STARTED + count, "ended": None}]
-            write_json(folder.path / "status.json", {"state": state, "message": "", "attempts": attempts, "files": {}})
+            attempts = [{"started": STARTED + count, "ended": None} | TRAINED_ON]
+            folder.write("status.json", {"state": state, "message": "", "attempts": attempts, "files": {}})
         if error is not None:
             epochs = [{"epoch": 1, "val/error": 9.0}, {"epoch": 2, "val/error": error}]
-            write_json(folder.path / "history.json", {"epochs": epochs})
+            folder.write("history.json", {"epochs": epochs})
         return folder
 
     return make
@@ -101,13 +101,12 @@ def test_a_filter_that_makes_no_sense(project: Project, make_run: MakeRun) -> No
 
 
 def test_the_table_is_oldest_first(project: Project, make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
-    make_run("FINISHED")
-    make_run(None, error=None)
+    first, second = make_run("FINISHED"), make_run(None, error=None)
     print_runs(project, [])
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["run", "name", "state", "epochs", "val/error", "%", "started"]
-    assert lines[1][:6] == ["100000000000", "run", "1", "FINISHED", "2", "2.50"]
-    assert lines[2] == ["200000000000", "run", "2", "NEW", "0"]
+    assert lines[1][:6] == [first.short, "run", "1", "FINISHED", "2", "2.50"]
+    assert lines[2] == [second.short, "run", "2", "NEW", "0"]
     print_runs(project, ["state=killed"])
     assert capsys.readouterr().out == "no run fits; `lenet runs` lists them all\n"
 
@@ -116,8 +115,8 @@ def test_one_run_whole_as_json(make_run: MakeRun, capsys: pytest.CaptureFixture[
     folder = make_run("RUNNING")
     print_run(folder)
     body = json.loads(capsys.readouterr().out)
-    assert (body["run"], body["state"], body["folder"]) == ("100000000000", "KILLED", str(folder.path))
+    assert (body["run"], body["state"], body["folder"]) == (folder.short, "KILLED", str(folder.path))
     assert body["fingerprint"] == folder.fingerprint
     assert body["last_epoch"] == [{"epoch": 2, "val/error": 2.5}]
     assert body["config"]["seed"] == 1
-    assert body["status"]["attempts"] == [{"started": STARTED + 1, "ended": None}]
+    assert body["status"]["attempts"] == [{"started": STARTED + 1, "ended": None} | TRAINED_ON]

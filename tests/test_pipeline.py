@@ -171,3 +171,19 @@ def test_a_variant_that_is_not_a_config(project: Project, content: str, message:
     path.write_text(content)
     with pytest.raises(ConfigError, match=message):
         read_variant(project, "lenet5", 1)
+
+
+@pytest.mark.parametrize("written", ["2e-1", "0.2", ".2", "2.0e-1"])
+def test_numbers_are_read_as_in_conf_and_on_the_command_line(project: Project, written: str) -> None:
+    path = project.root / "params.yaml"
+    text = path.read_text()
+    assert "margin_points: 0.2 " in text
+    path.write_text(text.replace("margin_points: 0.2 ", f"margin_points: {written} "))
+    assert read_params(project).gate.margin_points == 0.2
+
+
+def test_a_key_that_comes_twice_is_refused(project: Project) -> None:
+    path = project.root / "params.yaml"
+    path.write_text(path.read_text() + "seeds: [9]\n")
+    with pytest.raises(ConfigError, match=r"params\.yaml: not readable as YAML: .*duplicate key seeds"):
+        read_params(project)

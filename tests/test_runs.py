@@ -15,7 +15,7 @@ import yaml
 from lenet.asking import Origin, Outcome, ask, end_early
 from lenet.config import Config
 from lenet.data.prepared import training_digest
-from lenet.durable import sha256_file, write_json
+from lenet.durable import sha256_file
 from lenet.errors import ConfigError, LenetError, RunFailedError, Stopped
 from lenet.fingerprint import code_digest, fingerprint
 from lenet.locks import is_held, locked
@@ -96,6 +96,7 @@ def test_a_run_is_trained_and_its_folder_is_the_truth(asker: Asker, config: Conf
         "name": "tiny seed=1",
         "fingerprint": folder.fingerprint,
         "config": config.tree(),
+        "config_sha256": sha256_file(folder.path / "config.yaml"),
         "data_digest": asker.digest,
         "code_digest": code_digest(),
         "overrides": ["seed=1"],
@@ -290,7 +291,7 @@ def test_a_run_that_failed_for_another_reason_is_tried_again(asker: Asker, confi
 def test_running_without_its_process_is_killed(asker: Asker, config: Config) -> None:
     folder = asker(config).folder
     status = folder.status()
-    write_json(folder.path / "status.json", status | {"state": "RUNNING"})
+    folder.write("status.json", status | {"state": "RUNNING"})
     assert folder.state() == "KILLED"
     assert folder.status()["state"] == "RUNNING"
     with locked(folder.lock):
@@ -396,7 +397,7 @@ def test_a_run_that_was_left_behind_is_ended_early_and_one_that_ended_stays(aske
         asker(config)
     folder = locate(asker.project, config, asker.digest)
     for left in ("KILLED", "RUNNING"):  # told to end, or killed
-        write_json(folder.path / "status.json", folder.status() | {"state": left})
+        folder.write("status.json", folder.status() | {"state": left})
         assert folder.state() == "KILLED"
         end_early(folder, "pruned after epoch 1")
         assert (folder.state(), folder.status()["message"]) == ("PRUNED", "pruned after epoch 1")

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 
+from lenet.cleaning import find_waste
+from lenet.composition import VERSION_BASE, register_resolvers
 from lenet.config import Config
+from lenet.durable import read_json
+from lenet.errors import ConfigError
+from lenet.locks import is_held
 from lenet.project import Project
-from lenet.sweep import run_name, sweep_folder
+from lenet.sweep import DESCRIPTION, SWEEP_LOCK, SweepCallback, folder_of, run_name, sweep_folder
 
 MakeConfig = Callable[..., Config]
 
@@ -32,8 +41,48 @@ def test_a_run_is_called_by_its_variant_and_what_differs(
     assert run_name(make_config(), overrides) == name
 
 
-def test_all_processes_of_a_sweep_have_one_folder(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = sweep_folder(project)
-    assert folder == project.runs / ".sweeps" / str(os.getpid())
-    assert sweep_folder(Project(project.root / "x", project.root / "x")) == folder  # it is in the environment
+@pytest.fixture
+def loader(project: Project) -> Iterator[ConfigLoader]:
+    register_resolvers(project)
+    with initialize_config_dir(str(project.conf), version_base=VERSION_BASE):
+        yield GlobalHydra.instance().config_loader()
+
+
+def test_all_jobs_of_a_sweep_have_one_folder_and_two_sweeps_two(project: Project, loader: ConfigLoader) -> None:
+    sweeps = [hydra_compose("config", overrides=["data=tiny"], return_hydra_config=True) for _ in range(2)]
+    folders = [folder_of(config) for config in sweeps]
+    assert len(set(folders)) == 2
+    for config, folder in zip(sweeps, folders, strict=True):
+        assert folder.parent == project.runs / ".sweeps"
+        assert re.fullmatch("[0-9a-f]{32}", folder.name)
+        for seed in (1, 2):
+            job = loader.load_sweep_config(config, [f"seed={seed}"])
+            assert folder_of(job) == folder
+            assert job.hydra.sweep.dir == str(folder)
+        elsewhere = loader.load_sweep_config(config, ["hydra.sweep.dir=/somewhere"])
+        assert (elsewhere.hydra.sweep.dir, folder_of(elsewhere)) == ("/somewhere", folder)
+        assert not folder.exists()
+
+
+@pytest.mark.parametrize("sweep", ["..", "../../x", "/x", "", "a" * 31, "A" * 32])
+def test_what_is_no_sweeps_id_is_no_folder(project: Project, sweep: str) -> None:
+    with pytest.raises(ConfigError, match="is drawn by lenet; leave it out"):
+        sweep_folder(project, sweep)
+
+
+def test_a_sweep_is_at_work_until_its_table_is_shown(
+    project: Project, loader: ConfigLoader, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = project.root / "mine"
+    victim.mkdir()
+    (victim / "letter.txt").write_text("dear")
+    monkeypatch.setenv("LENET_SWEEP_FOLDER", str(victim))
+    config = hydra_compose("config", overrides=["data=tiny", "seed=1"], return_hydra_config=True)
+    callback, folder = SweepCallback("not read"), folder_of(config)
+    callback.on_multirun_start(config)
+    assert is_held(folder / SWEEP_LOCK)
+    assert find_waste(project) == []
+    assert read_json(folder / DESCRIPTION) == {"name": "data=tiny seed=1"}
+    callback.on_multirun_end(config)
     assert not folder.exists()
+    assert (victim / "letter.txt").read_text() == "dear"

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from lenet.config import Config
-from lenet.durable import write_json
 from lenet.project import Project
 from lenet.schema import flatten
 from lenet.sweep_table import Row, compare_link, differing, print_rows
@@ -21,7 +20,7 @@ def row(project: Project, config: Config, digit: str, answer: str = "trained", e
     folder = found.folder(project)
     if error is not None:
         epoch = {"epoch": 1, "train/loss": 0.5, "train/error": 3.0, "val/error": error, "seconds": 1.25}
-        write_json(folder.path / "history.json", {"epochs": [epoch]})
+        folder.write("history.json", {"epochs": [epoch]})
     return found
 
 
@@ -84,7 +83,7 @@ def test_a_damaged_history_does_not_hide_the_others(project: Project, make_confi
 
 def place(project: Project, found: Row, uri: str, run: str) -> None:
     entry: dict[str, Any] = {"experiment_id": "7", "run_id": run, "token": "t"}
-    write_json(found.folder(project).path / "mlflow.json", {"stores": {uri: entry}})
+    found.folder(project).write("mlflow.json", {"stores": {uri: entry}})
 
 
 def test_the_link_compares_exactly_these_runs(project: Project, make_config: MakeConfig) -> None:

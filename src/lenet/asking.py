@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from lenet import environment
 from lenet.config import Config
-from lenet.durable import read_json, remove_half_written, sha256_file, write_json, write_text
+from lenet.durable import refuse_links, remove, remove_half_written, sha256_file
 from lenet.errors import DamagedError, RunFailedError, RunPruned, Stopped
 from lenet.fingerprint import code_digest
 from lenet.locks import locked
@@ -77,7 +74,7 @@ def ask(
     folder = locate(project, config, data_digest)
     with locked(folder.lock, lambda holder: say(f"{folder.short}: process {holder} is at this run; waiting for it")):
         remove_half_written(folder.path)
-        if _is_answered(folder, say):
+        if _is_answered(project, folder, say):
             if _remember(folder, config, data_digest, origin):
                 on_change(folder)
             return Outcome(folder, "already trained")
@@ -90,10 +87,10 @@ def end_early(folder: RunFolder, message: str) -> None:
     with locked(folder.lock):
         status = folder.status()
         if status["state"] in {RUNNING, KILLED}:
-            write_json(folder.path / "status.json", status | {"state": PRUNED, "message": message})
+            folder.write("status.json", status | {"state": PRUNED, "message": message})
 
 
-def _is_answered(folder: RunFolder, say: Callable[[str], None]) -> bool:
+def _is_answered(project: Project, folder: RunFolder, say: Callable[[str], None]) -> bool:
     try:
         status = folder.status()
         if status["state"] == FAILED and status.get("final"):
@@ -104,21 +101,20 @@ def _is_answered(folder: RunFolder, say: Callable[[str], None]) -> bool:
         folder.history()
     except DamagedError as error:
         say(f"{error}; training it again")
-        _forget_results(folder)
+        _forget_results(project, folder)
         return False
     return True
 
 
-def _forget_results(folder: RunFolder) -> None:
+def _forget_results(project: Project, folder: RunFolder) -> None:
     for name in ("status.json", *RESULTS):
-        (folder.path / name).unlink(missing_ok=True)
+        remove(folder.path / name, project.runs)
 
 
 def _remember(folder: RunFolder, config: Config, data_digest: str, origin: Origin) -> bool:
     """Write down what was asked; say whether it says anything new."""
     body: dict[str, Any] = {
         "name": origin.name,
-        "fingerprint": folder.fingerprint,
         "config": config.tree(),
         "data_digest": data_digest,
         "code_digest": code_digest(),
@@ -126,14 +122,13 @@ def _remember(folder: RunFolder, config: Config, data_digest: str, origin: Origi
         "sweeps": [],
     }
     try:
-        body = read_json(folder.path / "run.json")
+        body = folder.identity()
+        folder.check_config()
     except (FileNotFoundError, DamagedError):
-        text = yaml.safe_dump(config.tree(), sort_keys=False, allow_unicode=True)
-        write_text(folder.path / "config.yaml", f"# lenet train {folder.path.name}/config.yaml\n{text}")
-        write_json(folder.path / "run.json", body)
+        body = folder.write_identity(body)
     if origin.sweep is None or origin.sweep in body["sweeps"]:
         return False
-    write_json(folder.path / "run.json", body | {"sweeps": [*body["sweeps"], origin.sweep]})
+    folder.write("run.json", body | {"sweeps": [*body["sweeps"], origin.sweep]})
     return True
 
 
@@ -148,11 +143,13 @@ def _train(
     from lenet.training.devices import choose_accelerator
     from lenet.training.fit import CHECKPOINTS, fit
 
+    checkpoints = folder.path / CHECKPOINTS
+    refuse_links(checkpoints, project.runs)  # old ones are deleted as new ones come
     accelerator = choose_accelerator(config)
-    done = epochs_kept(folder.path / CHECKPOINTS)
+    done = epochs_kept(checkpoints, folder.fingerprint)
     with _attempt(project, folder, accelerator, config.trainer.threads, done, on_change):
         fit(config, project.prepared(config.data.name), folder.path, lambda: on_change(folder), say)
-    shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
+    remove(checkpoints, project.runs)
     return Outcome(folder, f"resumed after epoch {done}" if done else "trained")
 
 
@@ -185,7 +182,7 @@ def _attempt(
 
     def write(state: str, message: str = "", **more: Any) -> None:
         body = {"state": state, "message": message, "attempts": attempts, "files": {}} | more
-        write_json(folder.path / "status.json", body)
+        folder.write("status.json", body)
         on_change(folder)
 
     write(RUNNING)
@@ -201,7 +198,7 @@ def _attempt(
         raise
     except RunFailedError as error:
         attempt["ended"] = time.time()
-        shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)  # nothing that could be promoted
+        remove(folder.path / "checkpoints", project.runs)  # nothing that could be promoted
         write(FAILED, str(error), final=True)
         raise
     except BaseException as error:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lenet.durable import TEMPORARY_SUFFIX
+from lenet.durable import half_written, refuse_links, remove
+from lenet.errors import DamagedError, LenetError
 from lenet.listing import read_line
 from lenet.locks import is_held, locked_if_free
 from lenet.project import Project
 from lenet.runs import DAMAGED, FAILED, FINISHED, KILLED, RunFolder, all_runs
-from lenet.sweep import SWEEPS
+from lenet.sweep import SWEEP_LOCK, SWEEPS
 
 MEBIBYTE = 1 << 20
 
@@ -55,7 +54,7 @@ def _waste_of(folder: RunFolder, also_killed: bool) -> list[Waste]:
     stamp, state = _stamp(folder), read_line(folder).state
     if state in {FAILED, DAMAGED} or (state == KILLED and also_killed):
         return [Waste(folder.path, f"{state.lower()} run {_name(folder)}", folder, stamp)]
-    waste = [Waste(path, "partial file", folder, stamp) for path in folder.path.rglob(f"*{TEMPORARY_SUFFIX}")]
+    waste = [Waste(path, "partial file", folder, stamp) for path in half_written(folder.path)]
     if state == FINISHED and (folder.path / "checkpoints").is_dir():
         reason = f"checkpoints of finished run {_name(folder)}"
         waste.append(Waste(folder.path / "checkpoints", reason, folder, stamp))
@@ -70,8 +69,6 @@ def _stamp(folder: RunFolder) -> int:
 
 
 def _name(folder: RunFolder) -> str:
-    from lenet.errors import DamagedError
-
     try:
         return f"{folder.short} {folder.identity()['name']}"
     except DamagedError:
@@ -80,17 +77,7 @@ def _name(folder: RunFolder) -> str:
 
 def _ended_sweeps(project: Project) -> list[Path]:
     folders = (project.runs / SWEEPS).glob("*") if (project.runs / SWEEPS).is_dir() else []
-    return [folder for folder in folders if not _is_alive(folder.name)]
-
-
-def _is_alive(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, OverflowError, ProcessLookupError):
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
+    return [folder for folder in folders if folder.is_dir() and not is_held(folder / SWEEP_LOCK)]
 
 
 def clean(project: Project, also_killed: bool, is_sure: bool, tell: Callable[[str], None]) -> None:
@@ -103,25 +90,24 @@ def clean(project: Project, also_killed: bool, is_sure: bool, tell: Callable[[st
     elif not is_sure:
         tell("nothing is deleted yet: `lenet clean --yes` deletes it")
     else:
-        deleted = [_delete(item) for item in waste]
+        deleted = [_delete(project, item, tell) for item in waste]
         if not all(deleted):
-            tell(f"{deleted.count(False)} left: somebody has been at these runs since")
+            tell(f"{deleted.count(False)} left: somebody has been at them since, or a link leads elsewhere")
         tell(f"deleted {deleted.count(True)}")
 
 
-def _delete(item: Waste) -> bool:
-    """Delete it; what belongs to a run under the run's lock, and only if nobody has been at the run since."""
-    if item.run is None:
-        return _remove(item.path)
-    if not item.run.path.is_dir():
+def _delete(project: Project, item: Waste, tell: Callable[[str], None]) -> bool:
+    """Delete it under the lock of its run or sweep, and only if nobody has been at the run since."""
+    lock = item.path / SWEEP_LOCK if item.run is None else item.run.lock
+    try:
+        refuse_links(item.path, project.runs)
+        if not lock.parent.is_dir():
+            return False
+        with locked_if_free(lock) as is_ours:
+            if not is_ours or (item.run is not None and _stamp(item.run) != item.stamp):
+                return False
+            remove(item.path, project.runs)
+    except LenetError as error:
+        tell(str(error))
         return False
-    with locked_if_free(item.run.lock) as is_ours:
-        return is_ours and _stamp(item.run) == item.stamp and _remove(item.path)
-
-
-def _remove(path: Path) -> bool:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
     return True

@@ -13,7 +13,7 @@ from lenet import __version__
 from lenet.collector import collect_rarely
 from lenet.deferred import defer_signal
 from lenet.errors import EXIT_FAILED
-from lenet.exits import guarded
+from lenet.exits import check_words, guarded, survive_any_terminal
 
 if TYPE_CHECKING:
     from lenet.project import Project
@@ -27,6 +27,8 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run one command; the process's exit code says whether it was done."""
     collect_rarely()
     defer_signal()
+    survive_any_terminal()
+    guarded(lambda: check_words(sys.argv[1:] if words is None else words))
     arguments = build_parser().parse_args(words)
     guarded(lambda: _run(arguments))
 

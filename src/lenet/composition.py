@@ -57,9 +57,11 @@ def register_resolvers(project: Project) -> None:
     """Make known to OmegaConf what conf/config.yaml asks of this project."""
     from omegaconf import OmegaConf
 
-    from lenet.sweep import sweep_folder
+    from lenet.sweep import new_sweep_id, sweep_folder
 
-    OmegaConf.register_new_resolver("lenet.sweeps", lambda: str(sweep_folder(project)), replace=True)
+    # Hydra hands what was drawn for a sweep on to all of its jobs, whatever process they run in.
+    OmegaConf.register_new_resolver("lenet.sweep_id", new_sweep_id, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("lenet.sweeps", lambda sweep: str(sweep_folder(project, sweep)), replace=True)
     # Hydra warns of a folder in its search path that is not there; conf/ is searched anyway.
     results = project.root / "results" if (project.root / "results").is_dir() else project.conf
     OmegaConf.register_new_resolver("lenet.results", lambda: str(results), replace=True)
@@ -125,13 +127,12 @@ def _suggestion(name: str, conf: Path) -> str:
 
 def _known_keys(conf: Path, wrong: str) -> Iterator[str]:
     """Give groups and keys, but not `wrong` itself, which some option that is not chosen may have."""
-    import yaml
-
     from lenet.schema import flatten
+    from lenet.yaml_text import read_yaml
 
     for path in conf.rglob("*.yaml"):
         group = path.relative_to(conf).parts[:-1]
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
+        body = read_yaml(path)
         if group and group != ("experiment",) and isinstance(body, dict):
             yield "/".join(group)
             keys = (".".join((*group, key)) for key, _ in flatten(body))

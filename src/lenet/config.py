@@ -5,16 +5,44 @@ No DictConfig lives below this module: Hydra's composition is turned into these 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 
 from lenet.errors import ConfigError
 from lenet.origin import OriginConfig
-from lenet.schema import Range, parse
+from lenet.schema import Matching, Range, parse
 
-Name = str
+Name = Annotated[
+    str, Matching(r"\w[\w.-]*", "a name of letters, digits, '.', '_' and '-' that begins with a letter, digit or '_'")
+]
+"""Fit to be a file's or a folder's name."""
+
+ExperimentName = Annotated[
+    str,
+    Matching(
+        r"\w(?:[\w. -]*[\w.-])?(?:/\w(?:[\w. -]*[\w.-])?)*",
+        "a name of letters, digits, '.', '_', '-' and, inside, spaces and '/'; each part begins with a letter or digit",
+    ),
+]
+"""Folders' names, and spaces in them."""
+
+StoreUri = Annotated[
+    str,
+    Matching(
+        r"(?!sqlite:///(?!/)(?:.*/)?\.\.(?:/|$)).*",
+        "within the project's home, from where a relative path is taken; for another place write the whole path, sqlite:////…",
+    ),
+]
+"""A database's or a server's address; a file outside the home is one that was typed as an absolute path."""
+
 Positive = Annotated[int, Range(low=1)]
 Fraction = Annotated[float, Range(low=0, high=1)]
+
+
+IDLE = ("name", "tracking")
+IDLE_TRAINER = ("accelerator", "strategy", "threads", "checkpoint_seconds", "progress")
+"""Keys of a config, and of its trainer, that cannot change the trained weights."""
 
 
 @dataclass(frozen=True)
@@ -171,9 +199,9 @@ class TrainerConfig:
 class TrackingConfig:
     """Where runs are shown."""
 
-    uri: str | None
+    uri: StoreUri | None
     """MLflow tracking URI; null is MLFLOW_TRACKING_URI, or else SQLite in the project's home."""
-    experiment: str
+    experiment: ExperimentName
     """MLflow experiment."""
 
 
@@ -194,12 +222,7 @@ class Config:
 
     def identity(self) -> dict[str, Any]:
         """Return the part of the config that can change the trained weights, as a plain tree."""
-        tree = self.tree()
-        for name in ("name", "tracking"):
-            del tree[name]
-        for name in ("accelerator", "strategy", "threads", "checkpoint_seconds", "progress"):
-            del tree["trainer"][name]
-        return tree
+        return identity_of(self.tree())
 
     def tree(self) -> dict[str, Any]:
         """Return every knob as a plain tree, without the data set's origin."""
@@ -210,6 +233,12 @@ class Config:
     def with_seed(self, seed: int) -> Config:
         """Return the same config with another seed."""
         return replace(self, seed=seed)
+
+
+def identity_of(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a config's plain tree that can change the trained weights."""
+    trainer = {name: value for name, value in tree["trainer"].items() if name not in IDLE_TRAINER}
+    return {name: value for name, value in tree.items() if name not in IDLE} | {"trainer": trainer}
 
 
 def parse_config(tree: Any) -> Config:

@@ -6,14 +6,16 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lenet.errors import DamagedError
+from lenet.errors import DamagedError, LenetError
 from lenet.locks import is_held
 
 CHUNK_BYTES = 1 << 20
@@ -21,6 +23,10 @@ TEMPORARY_SUFFIX = ".partial"
 SEAL = "sha256"
 NAME_BYTES = 8
 """Random bytes in a temporary file's name: process ids are not unique where containers share a folder."""
+
+Shape = Any
+"""What a value read from a file must look like: a type, a tuple of shapes that are allowed, a list of one shape, or a
+dict of keys and their shapes. Keys that are not named may have any value; `{str: shape}` is of any keys."""
 
 
 def sha256_bytes(content: bytes) -> str:
@@ -121,6 +127,37 @@ def remove_half_written(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def refuse_links(path: Path, root: Path) -> None:
+    """See that a path lies within a folder, and that no symbolic link leads out of it on the way.
+
+    Args:
+        path: a file or folder, whether it is there or not.
+        root: the folder, which may be reached by a link itself.
+
+    Raises:
+        LenetError: it lies elsewhere, or some part of it below `root`, the last one included, is a link.
+    """
+    if not path.is_relative_to(root) or path == root or ".." in path.relative_to(root).parts:
+        raise LenetError(f"{path}: does not lie within {root}; nothing is deleted there")
+    for part in (path, *path.parents):
+        if part == root:
+            return
+        if part.is_symlink():
+            raise LenetError(
+                f"{part}: is a symbolic link, and nothing is deleted through one; remove the link, or put in its place"
+                " what it points to"
+            )
+
+
+def remove(path: Path, root: Path) -> None:
+    """Remove a file, or a folder with all that lies in it, where it is there; raises as `refuse_links` does."""
+    refuse_links(path, root)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file so that a crash leaves the old content or the new."""
     with replacing(path) as temporary:
@@ -142,27 +179,72 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is more than a number can be")
+    return number
+
+
+def read_json(path: Path, shape: Shape = dict, owner: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Read what `write_json` wrote, without its seal.
 
+    Args:
+        path: the file.
+        shape: what its content must look like.
+        owner: keys and values that tell whose file it is.
+
     Raises:
-        DamagedError: the file is not JSON, not an object, or its seal does not fit.
+        DamagedError: the file cannot be read, is not a JSON object, its seal or its shape does not fit, or it is
+            another's.
         FileNotFoundError: there is no such file.
     """
+    again = "restore it or delete it to make it anew"
     try:
-        body = json.loads(path.read_bytes().decode(), parse_constant=_refuse_constant)
-    except ValueError as error:  # not UTF-8, not JSON, or a number that JSON has not
-        raise DamagedError(
-            f"{path}: not readable as JSON ({error}); restore it or delete it to make it anew"
-        ) from error
-    seal = body.pop(SEAL, None) if isinstance(body, dict) else None
+        body = json.loads(path.read_bytes().decode(), parse_constant=_refuse_constant, parse_float=_finite)
+        seal = body.pop(SEAL, None) if isinstance(body, dict) else None
+        fits = seal == sha256_bytes(canonical_json(body).encode())
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise DamagedError(f"{path}: cannot be read ({error.strerror}); {again}") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, too deep, or a number that JSON has not
+        raise DamagedError(f"{path}: not readable as JSON ({error}); {again}") from error
     if seal is None:
         raise DamagedError(f"{path}: has no seal ({SEAL}); it was not written by lenet, delete it to make it anew")
-    if seal != sha256_bytes(canonical_json(body).encode()):
-        raise DamagedError(
-            f"{path}: its content does not fit its seal ({SEAL}); restore it or delete it to make it anew"
-        )
+    if not fits:
+        raise DamagedError(f"{path}: its content does not fit its seal ({SEAL}); {again}")
+    for key, value in (owner or {}).items():
+        if body.get(key) != value:
+            raise DamagedError(f"{path}: is another's (its {key} is {body.get(key)}, not {value}); {again}")
+    wrong = _misfit(body, shape, "")
+    if wrong is not None:
+        raise DamagedError(f"{path}: is not what lenet writes there ({wrong}); {again}")
     return dict(body)
+
+
+def _misfit(value: Any, shape: Shape, where: str) -> str | None:
+    """Say what of a value does not have a shape, or return None."""
+    if isinstance(shape, tuple):
+        each = [_misfit(value, one, where) for one in shape]
+        return None if None in each else each[0]
+    if isinstance(shape, type):
+        return None if _is(value, shape) else f"{where.lstrip('.') or 'it'} is no {shape.__name__}"
+    if not isinstance(value, type(shape)):
+        return f"{where.lstrip('.') or 'it'} is no {type(shape).__name__}"
+    if isinstance(shape, list):
+        inner = [(f"{where}[{number}]", one, shape[0]) for number, one in enumerate(value)]
+    else:
+        keys = value if str in shape else shape
+        inner = [(f"{where}.{key}", value.get(key, ...), shape.get(key, shape.get(str))) for key in keys]
+    return next((wrong for name, one, own in inner if (wrong := _misfit(one, own, name)) is not None), None)
+
+
+def _is(value: Any, kind: type) -> bool:
+    """Say whether a value is of a kind; a whole number is a float too, and true is no number."""
+    if isinstance(value, bool):
+        return kind in (bool, object)
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def check_digest(path: Path, expected: str, remedy: str) -> None:

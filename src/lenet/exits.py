@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from lenet.errors import EXIT_FAILED, LenetError, Stopped
+from lenet.errors import EXIT_FAILED, ConfigError, LenetError, Stopped
 
 SIGNAL_BASE = 128
 """What shells add to a signal's number to make an exit code."""
@@ -20,6 +21,26 @@ TRACEBACK_VARIABLE = "LENET_TRACEBACK"
 """Set to 1 to see where an error came from."""
 
 Answer = TypeVar("Answer")
+
+
+def survive_any_terminal() -> None:
+    """Have what a terminal cannot show printed as an escape in place of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def check_words(words: Sequence[str]) -> None:
+    """See that what was typed is text.
+
+    Raises:
+        ConfigError: a word's bytes are not of the terminal's encoding: no file could keep it, no store take it.
+    """
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"{word}: holds bytes that are not text; type it in UTF-8") from None
 
 
 def guarded(action: Callable[[], Answer]) -> Answer:

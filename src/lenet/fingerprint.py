@@ -33,8 +33,12 @@ def fingerprint(config: Config, data_digest: str, code: str | None = None) -> st
         data_digest: digest of the prepared training data, from its card.
         code: digest of the training code; default: the installed one.
     """
-    body = {"config": config.identity(), "data": data_digest, "code": code or code_digest()}
-    return sha256_bytes(canonical_json(body).encode())
+    return digest_identity(config.identity(), data_digest, code or code_digest())
+
+
+def digest_identity(identity: dict[str, Any], data_digest: str, code: str) -> str:
+    """Return the fingerprint of a config's identity, whatever version of lenet the config was made by."""
+    return sha256_bytes(canonical_json({"config": identity, "data": data_digest, "code": code}).encode())
 
 
 @cache

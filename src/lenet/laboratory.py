@@ -11,7 +11,7 @@ from lenet.config import Config
 from lenet.data.prepared import CARD, load_training, training_digest
 from lenet.data.sets import ensure_prepared
 from lenet.data.split import split
-from lenet.errors import RunFailedError, Stopped
+from lenet.errors import DamagedError, RunFailedError, Stopped
 from lenet.project import Project
 from lenet.runs import FINISHED, RUNNING, RunFolder, locate
 from lenet.tracking.follower import FAREWELL_SECONDS, Follower
@@ -125,14 +125,15 @@ class Laboratory:
         """Draw what is not drawn yet, and have the store brought up to date where it is not."""
         from lenet.evaluation.pictures import draw_run
 
-        draw_run(folder, self.project)
-        if not is_up_to_date(folder, tracking_uri(self.project, config.tracking.uri)):
-            follower.changed(folder)
+        try:
+            draw_run(folder, self.project)
+            if not is_up_to_date(folder, tracking_uri(self.project, config.tracking.uri)):
+                follower.changed(folder)
+        except DamagedError as error:  # the answer stands without
+            self._tell(str(error))
 
 
 def _epochs(folder: RunFolder) -> int:
-    from lenet.errors import DamagedError
-
     try:
         return len(folder.history())
     except DamagedError:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import yaml
-
 from lenet.errors import ConfigError, DamagedError
 from lenet.project import Project
 from lenet.runs import DAMAGED, SHORT, RunFolder, all_runs
 from lenet.schema import closest, flatten
+from lenet.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -57,23 +56,26 @@ def select(lines: Sequence[Line], filters: Sequence[str]) -> list[Line]:
             raise ConfigError(f"{text}: a filter is knob=value, such as model.activation=relu or state=FINISHED")
         if lines and name not in known:
             raise ConfigError(f"{name}: no run has such a knob{closest(name, known)}")
-        kept = [line for line in kept if _fits(line, name, value)]
+        asked = _parsed(value)
+        kept = [line for line in kept if _fits(line, name, value, asked)]
     return kept
 
 
-def _fits(line: Line, name: str, value: str) -> bool:
-    """Compare a knob with what was typed, which is read as YAML, as on train.py's command line; 4e-3 is 0.004."""
+def _parsed(text: str) -> Any:
+    try:
+        return parse_yaml(text)
+    except ConfigError:  # a text, then
+        return text
+
+
+def _fits(line: Line, name: str, typed: str, asked: Any) -> bool:
+    """Compare a knob with what was typed and, read as YAML as on train.py's command line, asked: 4e-3 is 0.004."""
     if name == "state":
-        return line.state.lower() == value.lower()
+        return line.state.lower() == typed.lower()
     if name not in line.knobs:
         return False
     known = line.knobs[name]
-    if isinstance(known, int | float) and not isinstance(known, bool):
-        try:
-            return float(value) == known
-        except ValueError:
-            return False
-    return bool(yaml.safe_load(value) == known) or str(known) == value
+    return str(known) == typed or (asked == known and isinstance(asked, bool) == isinstance(known, bool))
 
 
 def print_runs(project: Project, filters: Sequence[str]) -> None:

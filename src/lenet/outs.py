@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
-from pathlib import Path
 from typing import Any
 
 from lenet.config import Config
-from lenet.durable import sha256_file, write_bytes, write_json, write_text
+from lenet.durable import remove, sha256_file, write_bytes, write_json, write_text
 from lenet.evaluation.measures import spread
 from lenet.metrics import over_seeds, write_metrics
 from lenet.pipeline import BUILT_TRAIN, CURVES, VALIDATION_METRICS
@@ -25,7 +23,7 @@ WALL_CLOCK = ("seconds", "images_per_second")
 
 def write_variant(project: Project, variant: str, runs: list[tuple[Config, RunFolder]]) -> None:
     """Write what the pipeline keeps of a variant's runs: weights, curves and the figures that DVC compares."""
-    _write_weights(project.root / BUILT_TRAIN / variant, variant, runs)
+    _write_weights(project, variant, runs)
     write_text(project.root / CURVES / f"{variant}.csv", _curves(runs))
     headlines = [folder.headline() for _, folder in runs]
     measured = [headline["val/error"] for headline in headlines if "val/error" in headline]
@@ -33,8 +31,9 @@ def write_variant(project: Project, variant: str, runs: list[tuple[Config, RunFo
     write_metrics(project.root / VALIDATION_METRICS / f"{variant}.json", found)
 
 
-def _write_weights(out: Path, variant: str, runs: list[tuple[Config, RunFolder]]) -> None:
-    shutil.rmtree(out, ignore_errors=True)
+def _write_weights(project: Project, variant: str, runs: list[tuple[Config, RunFolder]]) -> None:
+    out = project.root / BUILT_TRAIN / variant
+    remove(out, project.root)
     entries = []
     for config, folder in runs:
         path = out / f"seed-{config.seed}" / "weights.safetensors"

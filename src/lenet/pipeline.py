@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import yaml
 
 from lenet.composition import compose
-from lenet.config import Config, parse_config
-from lenet.durable import write_text
+from lenet.config import Config, Name, parse_config
+from lenet.durable import remove, write_text
 from lenet.errors import ConfigError
 from lenet.project import Project
 from lenet.promotion.verdict import Thresholds
 from lenet.schema import Range, parse
+from lenet.yaml_text import read_yaml
 
 PARAMS = "params.yaml"
 BUILT_CONF = Path("build/conf")
@@ -67,14 +68,14 @@ class Gate(Thresholds):
 class RegisterParams:
     """Where the best model goes."""
 
-    model: str
+    model: Name
 
 
 @dataclass(frozen=True)
 class SearchParams:
     """The search of the pipeline."""
 
-    name: str
+    name: Name
     """conf/search/<name>.yaml."""
     trials: Annotated[int, Range(low=1)]
     """Trials in all."""
@@ -92,7 +93,7 @@ class RefitParams:
     """Each is trained with all of these, and chosen by the mean."""
     confirm: tuple[Annotated[int, Range(low=0, high=2**32 - 1)], ...]
     """Others, with which the chosen one and the baseline are compared."""
-    baseline: str
+    baseline: Name
     """The variant that it is compared with."""
 
 
@@ -100,8 +101,8 @@ class RefitParams:
 class Params:
     """The pipeline's own knobs, with the meaning that params.yaml gives them."""
 
-    data: str
-    variants: tuple[str, ...]
+    data: Name
+    variants: tuple[Name, ...]
     seeds: tuple[Annotated[int, Range(low=0, high=2**32 - 1)], ...]
     overrides: tuple[str, ...]
     search: SearchParams
@@ -123,10 +124,7 @@ def read_params(project: Project) -> Params:
         ConfigError: it says something that is not allowed.
     """
     path = project.root / PARAMS
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    tree = read_yaml(path)
     try:
         params: Params = parse(Params, tree, "")
         named: tuple[tuple[str, tuple[str | int, ...]], ...] = (
@@ -187,7 +185,7 @@ def write_variants(project: Project, configs: dict[str, Config]) -> list[Path]:
         written.append(path)
     for path in (project.root / BUILT_CONF).glob("*.yaml"):
         if path not in written:
-            path.unlink()
+            remove(path, project.root)
     return written
 
 
@@ -199,9 +197,9 @@ def read_variant(project: Project, variant: str, seed: int) -> Config:
     """
     path = project.root / BUILT_CONF / f"{variant}.yaml"
     try:
-        tree: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree: Any = read_yaml(path)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: is missing; `lenet compose` writes it") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not readable as YAML; `lenet compose` writes it anew") from error
+    except ConfigError as error:
+        raise ConfigError(f"{error}; `lenet compose` writes it anew") from error
     return parse_config({**tree, "seed": seed} if isinstance(tree, dict) else tree)

@@ -1,5 +1,7 @@
 """The run folder: a run's identity, its lock and its state.
 
+Each JSON file carries the run's fingerprint within its seal: one that lies in another run's folder is refused.
+
 runs/<fingerprint>/
     run.json              what was asked: name, config, data, code, sweeps
     config.yaml           the same config, to read and to train again
@@ -14,14 +16,17 @@ runs/<fingerprint>/
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lenet.config import Config, parse_config
-from lenet.durable import check_digest, read_json
-from lenet.errors import DamagedError, LenetError
-from lenet.fingerprint import fingerprint
+import yaml
+
+from lenet.config import Config, identity_of, parse_config
+from lenet.durable import Shape, check_digest, read_json, sha256_bytes, write_json, write_text
+from lenet.errors import ConfigError, DamagedError, LenetError
+from lenet.fingerprint import digest_identity, fingerprint
 from lenet.locks import is_held
 from lenet.project import Project
 
@@ -34,6 +39,38 @@ PRUNED = "PRUNED"
 
 DAMAGED = "DAMAGED"
 RESULTS = ("weights.safetensors", "validation.npz", "history.json")
+FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+OWNER = "fingerprint"
+"""Key of a run's files that says whose they are."""
+
+AGAIN = "ask for the run again to have it made anew"
+NULL = type(None)
+IDENTITY_SHAPE: Shape = {
+    "name": str,
+    "config": {
+        "name": str,
+        "seed": int,
+        "data": {"name": str},
+        "trainer": dict,
+        "tracking": {"uri": (str, NULL), "experiment": str},
+    },
+    "config_sha256": str,
+    "data_digest": str,
+    "code_digest": str,
+    "overrides": [str],
+    "sweeps": [str],
+}
+ATTEMPT_SHAPE: Shape = {
+    "started": float,
+    "ended": (float, NULL),
+    "device": str,
+    "host": str,
+    "user": str,
+    "git": {"commit": (str, NULL), "dirty": (bool, NULL)},
+    "versions": {str: str},
+}
+STATUS_SHAPE: Shape = {"state": str, "message": str, "attempts": [ATTEMPT_SHAPE], "files": {str: str}}
+HISTORY_SHAPE: Shape = {"epochs": [{str: float}]}
 HEADLINE = ("val/error", "val/loss", "train/error", "train/loss")
 
 
@@ -57,18 +94,64 @@ class RunFolder:
         """Held by whoever trains the run."""
         return self.path / "lock"
 
+    def read(self, name: str, shape: Shape) -> dict[str, Any]:
+        """Read one of the run's JSON files.
+
+        Raises:
+            DamagedError: it is damaged, or another run's.
+            FileNotFoundError: there is no such file.
+        """
+        return read_json(self.path / name, shape, {OWNER: self.fingerprint})
+
+    def write(self, name: str, body: dict[str, Any]) -> None:
+        """Write one of the run's JSON files, with the run's fingerprint in it."""
+        write_json(self.path / name, body | {OWNER: self.fingerprint})
+
+    def write_identity(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Write run.json, and its config once more as config.yaml; return what run.json says now."""
+        tree = yaml.safe_dump(body["config"], sort_keys=False, allow_unicode=True)
+        text = f"# what run.json asks for, to be read\n{tree}"
+        write_text(self.path / "config.yaml", text)
+        self.write("run.json", body | {"config_sha256": sha256_bytes(text.encode())})
+        return self.identity()
+
     def identity(self) -> dict[str, Any]:
-        """Return what was asked for (run.json)."""
-        return read_json(self.path / "run.json")
+        """Return what was asked for (run.json).
+
+        Raises:
+            DamagedError: the file is damaged, or its config, data and code are not those of the fingerprint.
+        """
+        body = self.read("run.json", IDENTITY_SHAPE)
+        found = digest_identity(identity_of(body["config"]), body["data_digest"], body["code_digest"])
+        if found != self.fingerprint:
+            raise DamagedError(f"{self.path / 'run.json'}: describes run {found[:SHORT]}, another than this; {AGAIN}")
+        return body
 
     def config(self) -> Config:
-        """Return the run's config."""
-        return parse_config(self.identity()["config"])
+        """Return the run's config.
+
+        Raises:
+            DamagedError: it is not one that this version knows.
+        """
+        try:
+            return parse_config(self.identity()["config"])
+        except ConfigError as error:
+            raise DamagedError(
+                f"{self.path / 'run.json'}: was asked for by another version of lenet: {error}"
+            ) from error
+
+    def check_config(self) -> None:
+        """Compare config.yaml, which people read, with run.json, which programs do.
+
+        Raises:
+            DamagedError: it is missing or differs.
+        """
+        check_digest(self.path / "config.yaml", self.identity()["config_sha256"], AGAIN)
 
     def status(self) -> dict[str, Any]:
         """Return state, attempts and digests (status.json); a new run has no attempts."""
         try:
-            return read_json(self.path / "status.json")
+            return self.read("status.json", STATUS_SHAPE)
         except FileNotFoundError:
             return {"state": None, "message": "", "attempts": [], "files": {}}
 
@@ -88,7 +171,7 @@ class RunFolder:
     def history(self) -> list[dict[str, float]]:
         """Return one row an epoch, of the epochs whose state is safe."""
         try:
-            rows: list[dict[str, float]] = read_json(self.path / "history.json")["epochs"]
+            rows: list[dict[str, float]] = self.read("history.json", HISTORY_SHAPE)["epochs"]
         except FileNotFoundError:
             return []
         return rows
@@ -117,7 +200,8 @@ def all_runs(project: Project) -> list[RunFolder]:
     """Return every run folder, oldest first."""
     if not project.runs.is_dir():
         return []
-    folders = [path for path in project.runs.iterdir() if (path / "run.json").is_file()]
+    named = [path for path in project.runs.iterdir() if FINGERPRINT.fullmatch(path.name)]
+    folders = [path for path in named if (path / "run.json").is_file()]
     return [RunFolder(path) for path in sorted(folders, key=lambda path: (_begun(path), path))]
 
 

@@ -1,13 +1,14 @@
 """From a plain tree of values to frozen dataclasses: unknown keys, wrong types and values out of range are one line.
 
-The types are the schema: `Literal` is a closed table of names, `Annotated[float, Range(...)]` a range, a union of
-dataclasses is told apart by the literal in each one's `name` field.
+The types are the schema: `Literal` is a closed table of names, `Annotated[float, Range(...)]` a range,
+`Annotated[str, Matching(...)]` a form, a union of dataclasses is told apart by the literal in each one's `name` field.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
+import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
@@ -43,6 +44,21 @@ class Range:
         return " and ".join(parts)
 
 
+@dataclass(frozen=True)
+class Matching:
+    """Texts that a regular expression matches whole; `meaning` says to people which those are."""
+
+    pattern: str
+    meaning: str
+
+    def admits(self, value: str) -> bool:
+        """Say whether `value` is such a text."""
+        return re.fullmatch(self.pattern, value) is not None
+
+    def __str__(self) -> str:
+        return self.meaning
+
+
 def _shown(bound: float) -> str:
     return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
 
@@ -67,11 +83,12 @@ def parse(schema: Any, value: Any, where: str) -> Any:
     origin = get_origin(schema)
     if origin is Annotated:
         base, *notes = get_args(schema)
-        number = parse(base, value, where)
+        parsed = parse(base, value, where)
         for note in notes:
-            if isinstance(note, Range) and number is not None and not note.admits(number):
-                raise ConfigError(f"{where}={value}: must be {note}")
-        return number
+            if isinstance(note, Range | Matching) and parsed is not None and not note.admits(parsed):
+                shown = value if str(value).isprintable() else repr(value)
+                raise ConfigError(f"{where}={shown}: must be {note}")
+        return parsed
     if origin in (Union, types.UnionType):
         return _parse_union(get_args(schema), value, where)
     if origin is Literal:

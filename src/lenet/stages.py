@@ -31,6 +31,7 @@ from lenet.pipeline import (
     read_variant,
 )
 from lenet.project import Project
+from lenet.schema import closest
 from lenet.synchronize import synchronize
 
 PIPELINE = "pipeline"
@@ -44,7 +45,15 @@ def train_variant(project: Project, params: Params, variant: str, tell: Callable
     """Ask for one run a seed, in processes of one thread each, and put weights, measures and curves into the outs.
 
     One thread, as in search and refit: torch's own kernels sum in another order with two, which is another network.
+
+    Raises:
+        ConfigError: params.yaml lists no such variant; nothing is touched.
     """
+    if variant not in params.variants:
+        raise ConfigError(
+            f"{variant}: params.yaml lists no such variant; it lists {', '.join(params.variants)}"
+            f"{closest(variant, list(params.variants))}"
+        )
     wishes = [
         Wish(read_variant(project, variant, seed), Origin(f"{variant} seed={seed}", PIPELINE)) for seed in params.seeds
     ]

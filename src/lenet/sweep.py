@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
+import secrets
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +19,11 @@ from lenet.collector import collect_rarely
 from lenet.composition import anchored, one_line_errors, register_resolvers, to_config, unanchored
 from lenet.config import Config
 from lenet.deferred import defer_signal
-from lenet.durable import read_json, write_json, write_text
-from lenet.errors import LenetError
-from lenet.exits import guarded
+from lenet.durable import read_json, remove, write_json, write_text
+from lenet.errors import ConfigError, LenetError
+from lenet.exits import check_words, guarded, survive_any_terminal
 from lenet.knobs import help_text
+from lenet.locks import locked
 from lenet.project import Project, find_project
 from lenet.schema import flatten
 from lenet.sweep_table import Row, print_rows
@@ -28,26 +31,59 @@ from lenet.sweep_table import Row, print_rows
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-FOLDER_VARIABLE = "LENET_SWEEP_FOLDER"
-NAME_VARIABLE = "LENET_SWEEP_NAME"
 SWEEPS = ".sweeps"
+"""Folder within runs/ that has a folder for each sweep at work."""
+
+ID_BYTES = 16
+SWEEP_ID = re.compile(rf"[0-9a-f]{{{2 * ID_BYTES}}}")
+SWEEP_LOCK = "lock"
+"""Held for as long as the sweep is at work."""
+
+DESCRIPTION = "sweep.json"
 CONCLUSION = "conclusion.txt"
 """What a sweeper has to say below the table."""
+
+OUTCOMES = "[0-9]*.json"
+"""One file a job."""
 
 NAMED_GROUPS = ("model", "distortion", "optimizer")
 """Groups whose choice shows in a run's name; the variant is in it anyway, data and trainer are where and how."""
 
 
-def sweep_folder(project: Project) -> Path:
-    """Return this sweep's folder, the same for all processes that take part; made by whoever writes there first."""
-    named = os.environ.setdefault(FOLDER_VARIABLE, str(project.runs / SWEEPS / str(os.getpid())))
-    return Path(named)
+_at_work = ExitStack()
+"""Holds the locks of this process's sweeps. Not in the callback, which launchers send to other processes."""
+
+
+def new_sweep_id() -> str:
+    """Return a sweep's id, drawn at random: process ids are not unique where containers share a home."""
+    return secrets.token_hex(ID_BYTES)
+
+
+def sweep_folder(project: Project, sweep: str) -> Path:
+    """Return a sweep's folder.
+
+    Args:
+        project: where runs live.
+        sweep: the sweep's id.
+
+    Raises:
+        ConfigError: it is no id.
+    """
+    if not SWEEP_ID.fullmatch(sweep):
+        raise ConfigError(f"hydra.callbacks.lenet.sweep={sweep}: is drawn by lenet; leave it out")
+    return project.runs / SWEEPS / sweep
+
+
+def folder_of(config: DictConfig) -> Path:
+    """Return the folder of the sweep that a config, Hydra's own part included, is of; its jobs have the same."""
+    return sweep_folder(project_of(config), str(config.hydra.callbacks.lenet.sweep))
 
 
 def door(train: Callable[[], Any]) -> None:
     """Run Hydra's main so that a user's mistake is one line and a signal its exit code."""
 
     def enter() -> None:
+        check_words(sys.argv[1:])
         project = find_project(Path(sys.argv[0]).resolve().parent)
         if {"-h", "--help"} & set(sys.argv[1:]):
             print(help_text(project.conf))
@@ -58,6 +94,7 @@ def door(train: Callable[[], Any]) -> None:
         with one_line_errors(project.conf):
             train()
 
+    survive_any_terminal()
     collect_rarely()
     defer_signal()
     guarded(enter)
@@ -95,13 +132,15 @@ def _answer_job(tree: DictConfig) -> float | None:
     config, project = to_config(tree), find_project(Path(hydra.runtime.config_sources[1].path))
     overrides = tuple(unanchored(override) for override in hydra.overrides.task)
     is_sweep = hydra.mode == RunMode.MULTIRUN
-    name, sweep = run_name(config, overrides), os.environ.get(NAME_VARIABLE) if is_sweep else None
+    name = run_name(config, overrides)
+    folder = sweep_folder(project, str(hydra.callbacks["lenet"]["sweep"])) if is_sweep else None
+    sweep = str(read_json(folder / DESCRIPTION)["name"]) if folder else None
     with Laboratory(project) as laboratory:
         origin = Origin(name, sweep, overrides)
         outcome = laboratory.try_to_ask(config, origin) if is_sweep else laboratory.ask(config, origin)
     row = Row(outcome.folder.fingerprint, outcome.answer, dict(flatten(config.tree())))
-    if is_sweep:
-        write_json(sweep_folder(project) / f"{int(hydra.job.num):06d}.json", asdict(row))
+    if folder:
+        write_json(folder / f"{int(hydra.job.num):06d}.json", asdict(row))
     else:
         print_rows(project, [row])
     return row.error(project)
@@ -111,11 +150,16 @@ class SweepCallback(Callback):
     """Checks every job of a sweep before the first is trained, and shows the table when the last is done.
 
     Hydra turns an Exception of a callback into a warning; what must end the command is a SystemExit.
+
+    Args:
+        sweep: the sweep's id, which is read from the config: a job's is the same there.
     """
+
+    def __init__(self, sweep: str = "") -> None:
+        pass
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Compose and check every job that the basic sweeper will run; nothing is written yet."""
-        os.environ[NAME_VARIABLE] = " ".join(map(unanchored, config.hydra.overrides.task))
         guarded(lambda: _begin_sweep(config))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -145,15 +189,16 @@ def compose_job(config: DictConfig, words: Sequence[str]) -> Config:
         return to_config(GlobalHydra.instance().config_loader().load_sweep_config(config, list(words)))
 
 
-def conclude(project: Project, line: str) -> None:
-    """Leave a line that is shown below this sweep's table."""
-    write_text(sweep_folder(project) / CONCLUSION, f"{line}\n")
+def conclude(config: DictConfig, line: str) -> None:
+    """Leave a line that is shown below a sweep's table; the config is the sweep's, Hydra's own part included."""
+    write_text(folder_of(config) / CONCLUSION, f"{line}\n")
 
 
 def _begin_sweep(config: DictConfig) -> None:
-    # A sweep that was killed may have left outcomes under the process id that is now ours.
-    shutil.rmtree(sweep_folder(project_of(config)), ignore_errors=True)
     _check_jobs(config)
+    folder = folder_of(config)
+    _at_work.enter_context(locked(folder / SWEEP_LOCK))
+    write_json(folder / DESCRIPTION, {"name": " ".join(map(unanchored, config.hydra.overrides.task))})
 
 
 def _check_jobs(config: DictConfig) -> None:
@@ -175,12 +220,13 @@ def _check_jobs(config: DictConfig) -> None:
 
 def _close_sweep(config: DictConfig) -> None:
     project = project_of(config)
-    folder = sweep_folder(project)
-    rows = [Row(**read_json(path)) for path in sorted(folder.glob("*.json"))]
+    folder = folder_of(config)
+    rows = [Row(**read_json(path)) for path in sorted(folder.glob(OUTCOMES))]
     print_rows(project, rows)
     if (folder / CONCLUSION).is_file():
         print((folder / CONCLUSION).read_text(encoding="utf-8"), end="")
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder, project.runs)
+    _at_work.close()
     failed = [row for row in rows if row.is_failed]
     if failed:
         raise LenetError(f"{len(failed)} of {len(rows)} runs failed; the table says why")

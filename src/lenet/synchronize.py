@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lenet.durable import read_json, remove_half_written
-from lenet.errors import DamagedError, LenetError
+from lenet.durable import remove_half_written
+from lenet.errors import ConfigError, DamagedError, LenetError
 from lenet.locks import is_held
 from lenet.project import Project
 from lenet.runs import KILLED, RunFolder, all_runs
 from lenet.tracking.projection import Projection, is_up_to_date
-from lenet.tracking.searches import DESCRIPTION, LOCK, is_search_up_to_date, search_folders
+from lenet.tracking.searches import DESCRIPTION, LOCK, is_search_up_to_date, read_search, search_folders
 from lenet.tracking.store import follow_home, shown_uri, store_errors, tracking_uri
 
 
-def outdated(project: Project) -> list[tuple[RunFolder, str, str]]:
+def outdated(project: Project, tell: Callable[[str], None] = lambda line: None) -> list[tuple[RunFolder, str, str]]:
     """Return the runs whose store does not show all of them, with the store's URI and experiment.
 
-    A run that is being trained is left to its trainer; a damaged one cannot be shown.
+    A run that is being trained is left to its trainer; a damaged one cannot be shown, and is told of.
     """
     found = []
     for folder in all_runs(project):
@@ -29,8 +29,8 @@ def outdated(project: Project) -> list[tuple[RunFolder, str, str]]:
             uri = tracking_uri(project, tracking["uri"])
             if not is_up_to_date(folder, uri):
                 found.append((folder, uri, tracking["experiment"]))
-        except DamagedError:
-            continue
+        except (DamagedError, ConfigError) as error:
+            tell(f"{folder.short}: not brought up to date: {error}")
     return found
 
 
@@ -44,7 +44,7 @@ def synchronize(project: Project, tell: Callable[[str], None]) -> None:
         remove_half_written(place)
     for uri in _stores(project):
         follow_home(project, uri)
-    waiting = outdated(project)
+    waiting = outdated(project, tell)
     projections: dict[tuple[str, str], Projection] = {}
     for folder, uri, experiment in waiting:
         projection = projections.setdefault((uri, experiment), Projection(project, uri, experiment))
@@ -65,7 +65,7 @@ def _stores(project: Project) -> set[str]:
     for folder in all_runs(project):
         try:
             found.add(tracking_uri(project, folder.identity()["config"]["tracking"]["uri"]))
-        except DamagedError:
+        except (DamagedError, ConfigError):
             continue
     return found
 
@@ -80,7 +80,7 @@ def synchronize_search(project: Project, folder: Path, tell: Callable[[str], Non
 
 def _send_search(project: Project, folder: Path, projections: dict[tuple[str, str], Projection]) -> None:
     try:
-        tracking = read_json(folder / DESCRIPTION)["tracking"]
+        tracking = read_search(folder, DESCRIPTION)["tracking"]
         uri = tracking_uri(project, tracking["uri"])
         if is_search_up_to_date(folder, uri):
             return

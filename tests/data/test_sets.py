@@ -74,7 +74,7 @@ def test_an_unknown_name_lists_the_known_ones(project: Project, tiny: Tiny) -> N
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("name: [", "is not YAML"),
+        ("name: [", "not readable as YAML"),
         ("", "must be a group of keys"),
         ("name: third", "data.classes is missing"),
         ("name: third\nclasses: ten\ntrain_size: null\nvalidation_size: 1", "data.classes=ten: must be a whole number"),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 
 import pytest
-from damage import NEVER_A_PROCESS, change, flip, levels
+from damage import change, flip, levels
 from house import House, lenet
 
 from lenet.asking import Origin, ask
@@ -15,7 +14,7 @@ from lenet.doctor.finding import Level
 from lenet.doctor.leftovers import check_leftovers
 from lenet.doctor.runs import check_runs
 from lenet.doctor.shown import check_shown
-from lenet.durable import write_json
+from lenet.durable import replacing
 from lenet.locks import locked
 
 
@@ -52,7 +51,7 @@ def test_what_lacks_in_a_run(house: House) -> None:
     found = check_runs(house.project)
     assert levels(found) == [Level.PROBLEM] * 2
     assert {finding.text.partition(": ")[2] for finding in found} == {
-        "config.yaml is missing; `lenet runs` stops at it",
+        "config.yaml: is missing",
         f"is run {second.short} under another name",
     }
 
@@ -82,7 +81,7 @@ def test_a_run_that_mlflow_lost_and_the_remedy(house: House) -> None:
 def test_a_run_whose_process_is_gone(house: House) -> None:
     run = house.runs[0]
     status = run.status()
-    write_json(run.path / "status.json", status | {"state": "RUNNING"})
+    run.write("status.json", status | {"state": "RUNNING"})
     with locked(run.lock):
         assert levels(check_shown(house.project)) == [Level.OK]
     (found,) = check_shown(house.project)
@@ -111,13 +110,12 @@ def test_a_run_in_mlflow_without_a_folder(house: House) -> None:
 
 def test_half_written_files(house: House) -> None:
     assert levels(check_leftovers(house.project)) == [Level.OK]
-    own = house.root / "results" / f".report.html.{os.getpid()}.partial"
-    own.parent.mkdir()
-    own.write_bytes(b"x")
-    assert levels(check_leftovers(house.project)) == [Level.OK]
-    left = own.with_name(f".report.html.{NEVER_A_PROCESS}.partial")
+    with replacing(house.root / "results" / "report.html") as own:
+        own.write_bytes(b"x")
+        assert levels(check_leftovers(house.project)) == [Level.OK]
+    left = own.with_name(".report.html.0123456789abcdef.partial")
     left.write_bytes(b"x")
-    in_run = house.runs[0].path / f".status.json.{NEVER_A_PROCESS}.partial"
+    in_run = house.runs[0].path / ".status.json.0123456789abcdef.partial"
     in_run.write_bytes(b"x")
     (found,) = check_leftovers(house.project)
     assert found.level == Level.WARNING

@@ -117,7 +117,7 @@ def test_the_pictures_say_the_confidence_that_was_asked_for(stage: Stage, tmp_pa
 
 def test_twice_gives_the_same_and_the_run_folders_that_are_here_keep_it(stage: Stage) -> None:
     folder = RunFolder(stage.project.runs / ("01" * 32))
-    write_json(folder.path / "status.json", {"state": "FINISHED", "message": "", "attempts": [], "files": {}})
+    folder.write("status.json", {"state": "FINISHED", "message": "", "attempts": [], "files": {}})
     first = stage()
     written = {path: path.read_bytes() for path in stage.predictions.rglob("*.npy")}
     assert len(written) == 4

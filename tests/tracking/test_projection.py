@@ -15,7 +15,6 @@ import pytest
 from lenet.asking import Origin, ask
 from lenet.config import Config
 from lenet.data.prepared import training_digest
-from lenet.durable import write_json
 from lenet.errors import LenetError, Stopped
 from lenet.project import Project
 from lenet.runs import RunFolder, locate
@@ -278,7 +277,7 @@ def test_the_test_sets_answer_is_shown_when_there_is_one(shop: Shop, config: Con
     folder = shop.train(config)
     place = shop.projection().send(folder)
     body = {"test_digest": "d", "measures": {"test/error": 1.5, "test/loss": 0.25}, "interval": [1, 2]}
-    write_json(folder.path / "evaluation.json", body | {"evaluated": 1_700_000_000.0})
+    folder.write("evaluation.json", body | {"evaluated": 1_700_000_000.0})
     assert not is_up_to_date(folder, shop.uri)
     synchronize(shop.project, said.append)
     synchronize(shop.project, said.append)
@@ -292,7 +291,7 @@ def test_a_new_answer_of_the_test_set_replaces_the_old(shop: Shop, config: Confi
     folder = shop.train(config)
     for error in (1.5, 1.25):
         body: dict[str, Any] = {"test_digest": str(error), "measures": {"test/error": error}, "interval": [1, 2]}
-        write_json(folder.path / "evaluation.json", body | {"evaluated": 1_700_000_000.0 + 100 / error})
+        folder.write("evaluation.json", body | {"evaluated": 1_700_000_000.0 + 100 / error})
         place = shop.projection().send(folder)
     assert shop.client().get_run(place.run_id).data.metrics["test/error"] == 1.25
 
@@ -303,7 +302,7 @@ def test_a_killed_run_is_closed(shop: Shop, config: Config, said: list[str]) -> 
     status["attempts"][0]["ended"] = None
     for name in ("weights.safetensors", "validation.npz"):
         (folder.path / name).unlink()
-    write_json(folder.path / "status.json", status | {"state": "RUNNING", "files": {}})  # as kill -9 leaves it
+    folder.write("status.json", status | {"state": "RUNNING", "files": {}})  # as kill -9 leaves it
     synchronize(shop.project, said.append)
     (run,) = shop.runs()
     assert run.info.status == "KILLED"
@@ -314,7 +313,7 @@ def test_more_metrics_than_fit_one_batch(shop: Shop, config: Config) -> None:
     folder = shop.train(config)
     first = folder.history()[0]
     epochs = METRICS_A_BATCH // len(MEASURES) + 10
-    write_json(folder.path / "history.json", {"epochs": [first | {"epoch": n} for n in range(1, epochs + 1)]})
+    folder.write("history.json", {"epochs": [first | {"epoch": n} for n in range(1, epochs + 1)]})
     place = shop.projection().send(folder)
     assert shop.points(place.run_id) == every_point(epochs)
 
@@ -327,7 +326,7 @@ def test_ended_between_two_batches_no_point_is_lost(
     folder = shop.train(config)
     first = folder.history()[0]
     epochs = METRICS_A_BATCH // len(MEASURES) + 10
-    write_json(folder.path / "history.json", {"epochs": [first | {"epoch": n} for n in range(1, epochs + 1)]})
+    folder.write("history.json", {"epochs": [first | {"epoch": n} for n in range(1, epochs + 1)]})
     log_batch, sent = SqlAlchemyStore.log_batch, list[int]()
 
     def end_at_the_second(store: SqlAlchemyStore, run_id: str, metrics: Any, params: Any, tags: Any) -> None:
@@ -349,9 +348,7 @@ def test_a_run_that_never_began_does_not_stop_the_others(shop: Shop, make_config
     begun, other = shop.train(make_config(seed=1)), make_config(seed=2)
     folder = locate(shop.project, other, shop.digest)
     folder.path.mkdir()
-    identity = begun.identity() | {"fingerprint": folder.fingerprint, "config": other.tree()}
-    write_json(folder.path / "run.json", identity)
-    (folder.path / "config.yaml").write_text("")
+    folder.write_identity(begun.identity() | {"config": other.tree()})
     synchronize(shop.project, said.append)
     assert begun.fingerprint in {run.data.tags["lenet.fingerprint"] for run in shop.runs()}
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,10 @@ import pytest
 import torch
 
 from lenet.durable import sha256_bytes
+from lenet.errors import DamagedError
 from lenet.training.checkpoint import KEPT, NAME, DurableCheckpoints, newest_checkpoint
+
+RUN = "f" * 64
 
 
 def checkpoint(epoch: int) -> dict[str, Any]:
@@ -17,7 +19,7 @@ def checkpoint(epoch: int) -> dict[str, Any]:
 
 
 def save(folder: Path, *epochs: int) -> list[Path]:
-    checkpoints = DurableCheckpoints(folder, 0.0)
+    checkpoints = DurableCheckpoints(folder, 0.0, RUN)
     for epoch in epochs:
         checkpoints.save_checkpoint(checkpoint(epoch), "ignored")
         checkpoints.flush()
@@ -26,9 +28,9 @@ def save(folder: Path, *epochs: int) -> list[Path]:
 
 def test_the_newest_comes_back(tmp_path: Path, said: list[str]) -> None:
     save(tmp_path, 1, 2)
-    newest = newest_checkpoint(tmp_path, said.append)
+    newest = newest_checkpoint(tmp_path, RUN, said.append)
     assert newest is not None
-    found = DurableCheckpoints(tmp_path, 0.0).load_checkpoint(newest)
+    found = DurableCheckpoints(tmp_path, 0.0, RUN).load_checkpoint(newest)
     assert found["history"] == [{"epoch": 0}, {"epoch": 1}]
     assert found["weights"].tolist() == [2.0] * 3
     assert said == []
@@ -39,7 +41,7 @@ def test_names_carry_epoch_and_digest(tmp_path: Path) -> None:
     match = NAME.fullmatch(path.name)
     assert match is not None
     assert match[1] == "00012"
-    assert sha256_bytes(path.read_bytes()).startswith(match[2])
+    assert sha256_bytes(RUN.encode() + path.read_bytes()).startswith(match[2])
 
 
 def test_two_are_kept(tmp_path: Path) -> None:
@@ -50,10 +52,10 @@ def test_two_are_kept(tmp_path: Path) -> None:
 
 def test_the_order_is_that_of_epochs_and_not_of_names(tmp_path: Path, said: list[str]) -> None:
     content = b"x"
-    digest = sha256_bytes(content)[:16]
+    digest = sha256_bytes(RUN.encode() + content)[:16]
     for epoch in ("99999", "100000"):
         (tmp_path / f"epoch-{epoch}-{digest}.ckpt").write_bytes(content)
-    newest = newest_checkpoint(tmp_path, said.append)
+    newest = newest_checkpoint(tmp_path, RUN, said.append)
     assert newest is not None
     assert newest.name.startswith("epoch-100000-")
 
@@ -67,28 +69,36 @@ def test_a_damaged_newest_costs_an_epoch_and_is_told(tmp_path: Path, said: list[
     else:
         content = content[: len(content) - 1] if damage == "truncate" else bytearray()
     newest.write_bytes(content)
-    assert newest_checkpoint(tmp_path, said.append) == before
+    assert newest_checkpoint(tmp_path, RUN, said.append) == before
     assert len(said) == 1
-    assert said[0].startswith(f"{newest}: content does not fit the sha256 in its name")
+    assert said[0].startswith(f"{newest}: is damaged or another run's, it does not fit the sha256 in its name")
+
+
+def test_another_runs_checkpoint_is_passed_over(tmp_path: Path, said: list[str]) -> None:
+    (path,) = save(tmp_path, 1)
+    assert newest_checkpoint(tmp_path, "e" * 64, said.append) is None
+    assert said == [
+        f"{path}: is damaged or another run's, it does not fit the sha256 in its name; resuming from the one before"
+    ]
 
 
 def test_all_damaged_is_none(tmp_path: Path, said: list[str]) -> None:
     for path in save(tmp_path, 1, 2):
         path.write_bytes(b"damaged")
-    assert newest_checkpoint(tmp_path, said.append) is None
+    assert newest_checkpoint(tmp_path, RUN, said.append) is None
     assert len(said) == 2
 
 
 def test_nothing_and_foreign_files_are_none(tmp_path: Path, said: list[str]) -> None:
-    assert newest_checkpoint(tmp_path / "none", said.append) is None
+    assert newest_checkpoint(tmp_path / "none", RUN, said.append) is None
     for name in ("last.ckpt", "epoch-1-abc.ckpt", ".epoch-00001-0123456789abcdef.ckpt.12.partial"):
         (tmp_path / name).write_bytes(b"x")
-    assert newest_checkpoint(tmp_path, said.append) is None
+    assert newest_checkpoint(tmp_path, RUN, said.append) is None
     assert said == []
 
 
 def test_nothing_is_written_before_flush_and_flush_writes_once(tmp_path: Path) -> None:
-    checkpoints = DurableCheckpoints(tmp_path, 0.0)
+    checkpoints = DurableCheckpoints(tmp_path, 0.0, RUN)
     checkpoints.flush()
     checkpoints.save_checkpoint(checkpoint(1), "ignored")
     assert list(tmp_path.iterdir()) == []
@@ -100,19 +110,19 @@ def test_nothing_is_written_before_flush_and_flush_writes_once(tmp_path: Path) -
 
 
 def test_due_after_so_many_seconds(tmp_path: Path) -> None:
-    assert DurableCheckpoints(tmp_path, 0.0).is_due
-    checkpoints = DurableCheckpoints(tmp_path, 1000.0)
+    assert DurableCheckpoints(tmp_path, 0.0, RUN).is_due
+    checkpoints = DurableCheckpoints(tmp_path, 1000.0, RUN)
     assert not checkpoints.is_due
     checkpoints.save_checkpoint(checkpoint(1), "ignored")
     assert not checkpoints.is_due
 
 
 def test_what_is_taken_does_not_change_with_the_weights(tmp_path: Path, said: list[str]) -> None:
-    checkpoints, body = DurableCheckpoints(tmp_path, 0.0), checkpoint(1)
+    checkpoints, body = DurableCheckpoints(tmp_path, 0.0, RUN), checkpoint(1)
     checkpoints.save_checkpoint(body, "ignored")
     body["weights"].zero_()
     checkpoints.flush()
-    newest = newest_checkpoint(tmp_path, said.append)
+    newest = newest_checkpoint(tmp_path, RUN, said.append)
     assert checkpoints.load_checkpoint(newest)["weights"].tolist() == [1.0] * 3
 
 
@@ -130,8 +140,8 @@ class Trap:
 def test_nothing_in_a_checkpoint_can_run(tmp_path: Path, weights_only: bool | None) -> None:
     path, trap = tmp_path / "evil.ckpt", tmp_path / "trapped"
     torch.save({"history": Trap(trap)}, path)
-    with pytest.raises(pickle.UnpicklingError):
-        DurableCheckpoints(tmp_path, 0.0).load_checkpoint(path, weights_only=weights_only)
+    with pytest.raises(DamagedError, match=r"evil.ckpt: is no checkpoint"):
+        DurableCheckpoints(tmp_path, 0.0, RUN).load_checkpoint(path, weights_only=weights_only)
     assert not trap.exists()
     torch.load(path, weights_only=False)  # the trap is one
     assert trap.exists()
@@ -139,7 +149,7 @@ def test_nothing_in_a_checkpoint_can_run(tmp_path: Path, weights_only: bool | No
 
 def test_removing_what_is_not_there(tmp_path: Path) -> None:
     (path,) = save(tmp_path, 1)
-    checkpoints = DurableCheckpoints(tmp_path, 0.0)
+    checkpoints = DurableCheckpoints(tmp_path, 0.0, RUN)
     checkpoints.remove_checkpoint(path)
     checkpoints.remove_checkpoint(path)
     assert list(tmp_path.iterdir()) == []

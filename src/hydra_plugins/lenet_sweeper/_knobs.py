@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from lenet.config import Name, StoreUri
 from lenet.schema import Range
 from lenet.search.samplers import Sampler
 
@@ -37,7 +38,7 @@ class Knobs:
     """Trials drawn at random before TPE, GP or CMA-ES look at what came out."""
     seed: Annotated[int, Range(low=0, high=2**31 - 1)]
     """Of the proposals; that of the trainings is the config's own."""
-    storage: str | None
+    storage: StoreUri | None
     """SQLAlchemy URL of the study (sqlite:///… or postgresql+psycopg://…); null: SQLite in the project's home."""
-    study_name: str | None
+    study_name: Name | None
     """The study's name; null: from a digest of all that changes what a trial means."""

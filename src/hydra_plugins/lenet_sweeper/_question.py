@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from omegaconf import DictConfig
 
-STUDY_NAME = re.compile(r"\w[\w.-]*")
 DIGITS = 12
 """Of the digest in a study's name."""
 
@@ -104,8 +102,6 @@ def read_question(
 
 def _check_knobs(knobs: Mapping[str, Any]) -> Knobs:
     checked: Knobs = parse(Knobs, knobs, WHERE)
-    if checked.study_name is not None and not STUDY_NAME.fullmatch(checked.study_name):
-        raise ConfigError(f"{WHERE}.study_name={checked.study_name}: must be of letters, digits, '.', '_' and '-'")
     return checked
 
 

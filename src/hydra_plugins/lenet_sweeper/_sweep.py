@@ -177,4 +177,4 @@ class Sweep:
             best = min(complete, key=lambda trial: (trial.value, trial.number))
             typed = shlex.join(self._question.space.words(best.params))
             line = f"best:    {best.value:.2f} % validation error, trial {best.number}: python train.py {typed}"
-            conclude(self._question.project, line)
+            conclude(self._question.master, line)

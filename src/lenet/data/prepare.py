@@ -20,10 +20,10 @@ from lenet.data.idx import read_images, read_labels
 from lenet.data.prepared import ARRAYS, CARD, FORMAT, TEST_ARRAYS, TRAIN_ARRAYS
 from lenet.data.sources import origin_files
 from lenet.data.split import split, stratified_order
-from lenet.data.stream import remove_leftovers
 from lenet.durable import (
     canonical_json,
     check_digest,
+    remove_half_written,
     replacing,
     sha256_bytes,
     sha256_file,
@@ -61,7 +61,7 @@ def prepare(data: DataConfig, raw: Path, prepared: Path) -> dict[str, Any]:
     arrays = _read_arrays(data, {role: raw / file.name for role, file in origin_files(data.origin).items()})
     train, validation = split(arrays["train/order.npy"], data.train_size, data.validation_size)
     with locked(prepared.parent / f".{data.name}.lock"):
-        remove_leftovers(prepared)
+        remove_half_written(prepared)
         # Removed before any array changes: a crash from here on leaves no card rather than a wrong one.
         (prepared / CARD).unlink(missing_ok=True)
         digests = {name: _write_array(prepared / name, arrays[name]) for name in ARRAYS}

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
 from lenet.config import DataConfig
 from lenet.data.prepare import prepare
 from lenet.data.prepared import CARD
@@ -15,6 +13,7 @@ from lenet.errors import ConfigError
 from lenet.locks import locked
 from lenet.project import Project
 from lenet.schema import closest, parse
+from lenet.yaml_text import read_yaml
 
 GROUP = "data"
 
@@ -34,10 +33,7 @@ def load_data_config(conf: Path, name: str) -> DataConfig:
     if name not in known:
         raise ConfigError(f"data={name}: must be one of {', '.join(known) or 'none'}{closest(name, known)}")
     path = conf / GROUP / f"{name}.yaml"
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
+    tree = read_yaml(path)
     try:
         data: DataConfig = parse(DataConfig, tree, GROUP)
     except ConfigError as error:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from lenet.data.folder import open_folder
 from lenet.data.mirror import open_mirror
 from lenet.data.packages import open_npm, open_pip
-from lenet.data.stream import Reader, SourceError, SourceGoneError, place, remove_leftovers
-from lenet.durable import sha256_file
+from lenet.data.stream import Reader, SourceError, SourceGoneError, place
+from lenet.durable import remove_half_written, sha256_file
 from lenet.errors import ConfigError, DataError
 from lenet.locks import locked
 from lenet.origin import FileConfig, FolderConfig, MirrorConfig, NpmConfig, OriginConfig, PipConfig
@@ -65,7 +65,7 @@ def fetch(
     own: list[Source] = [] if extra_folder is None else [FolderConfig("folder", str(extra_folder))]
     lock = folder.parent / f".{name}.lock"
     with locked(lock, lambda holder: say(f"{name}: waiting for process {holder}, which fetches it")):
-        remove_leftovers(folder)
+        remove_half_written(folder)
         came_from = _check_present(origin, folder, say)
         for source in (*own, *origin.sources):
             wanted = {role: file for role, file in origin_files(origin).items() if file.name not in came_from}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from lenet.durable import TEMPORARY_SUFFIX, replacing
+from lenet.durable import replacing
 from lenet.errors import DataError
 from lenet.origin import FileConfig
 
@@ -96,9 +96,3 @@ def place(blocks: Iterable[bytes], file: FileConfig, folder: Path) -> None:
         raise DataError(
             f"{target}: cannot be written ({error.strerror}); make room or change the permissions"
         ) from error
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed; only for whoever holds the lock on `folder`."""
-    for leftover in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
-        leftover.unlink(missing_ok=True)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
 
 from lenet.doctor.finding import Finding, counted, few, ok, problem, warning
+from lenet.durable import read_json
 from lenet.errors import DamagedError
 from lenet.locks import is_held
 from lenet.project import Project
-from lenet.runs import FINISHED, RUNNING, RunFolder
+from lenet.runs import FINGERPRINT, FINISHED, OWNER, RUNNING, RunFolder
 from lenet.stages import PIPELINE
-from lenet.tracking.entities import evaluation
+from lenet.tracking.entities import EVALUATION, evaluation
 
-FINGERPRINT = re.compile(r"[0-9a-f]{64}")
-CONFIG, IDENTITY = "config.yaml", "run.json"
+IDENTITY = "run.json"
 
 
 def run_folders(project: Project) -> list[RunFolder]:
@@ -49,24 +48,37 @@ def check_runs(project: Project) -> list[Finding]:
 
 def _check_run(folder: RunFolder) -> Finding | None:
     try:
-        identity = folder.identity()
+        folder.identity()
     except DamagedError as error:
+        if own := _own_name(folder):
+            return problem(
+                f"{folder.short}: is run {own[:12]} under another name", f"mv runs/{folder.short}* runs/{own}"
+            )
         return problem(_about(folder, error), "`lenet clean --yes` deletes it; asked for again it is trained again")
-    if not (folder.path / CONFIG).is_file():
-        return problem(f"{folder.short}: {CONFIG} is missing; `lenet runs` stops at it", f"rm -r runs/{folder.short}*")
-    if identity["fingerprint"] != folder.fingerprint:
-        own = identity["fingerprint"]
-        return problem(f"{folder.short}: is run {own[:12]} under another name", f"mv runs/{folder.short}* runs/{own}")
     try:
+        folder.check_config()
         status = folder.status()
         if status["state"] == FINISHED:
             folder.check()
         if status["state"] != RUNNING:
             folder.history()
-        evaluation(folder)
     except DamagedError as error:
         return problem(_about(folder, error), _again(folder))
+    try:
+        evaluation(folder)
+    except DamagedError as error:
+        return problem(_about(folder, error), f"rm runs/{folder.short}*/{EVALUATION}; lenet evaluate; lenet sync")
     return None
+
+
+def _own_name(folder: RunFolder) -> str | None:
+    """Return the fingerprint of a folder that was renamed, or None where it is something else that is wrong."""
+    try:
+        own = str(read_json(folder.path / IDENTITY, {OWNER: str})[OWNER])
+    except DamagedError:
+        return None
+    is_free = own != folder.fingerprint and not (folder.path.parent / own).exists()
+    return own if is_free and FINGERPRINT.fullmatch(own) else None
 
 
 def _about(folder: RunFolder, error: DamagedError) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from lenet.doctor.databases import check_database
 from lenet.doctor.finding import Finding, counted, ok, problem
-from lenet.durable import read_json
 from lenet.errors import DamagedError
 from lenet.project import Project
 from lenet.search.storage import DATABASE, searches
-from lenet.tracking.searches import DESCRIPTION, SUMMARY
+from lenet.tracking.searches import DESCRIPTION, SUMMARY, read_search
 
 
 def check_studies(project: Project) -> list[Finding]:
@@ -24,10 +23,10 @@ def check_studies(project: Project) -> list[Finding]:
             if not (folder / name).is_file():
                 continue
             try:
-                read_json(folder / name)
+                read_search(folder, name)
             except DamagedError:
                 remedy = "the same `lenet search` again writes it anew"
-                findings.append(problem(f"searches/{folder.name}/{name}: is damaged", remedy))
+                findings.append(problem(f"searches/{folder.name}/{name}: is damaged or another search's", remedy))
     if findings:
         return findings
     told = f"{counted(len(folders), 'search', 'searches')}, {path.name} is sound"

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from zipfile import BadZipFile
+
 import numpy as np
 
+from lenet.errors import DamagedError
 from lenet.project import Project
 from lenet.runs import FINISHED, RunFolder
 
@@ -15,6 +21,9 @@ def draw_run(folder: RunFolder, project: Project) -> None:
     """Draw into the folder's plots/ what is missing there; a run that is not finished has its curves only.
 
     Validation pictures need validation images: a run that trains on all digits has none.
+
+    Raises:
+        DamagedError: the weights or the validation logits are not a network's of this run.
     """
     state, history = folder.state(), folder.history()
     plots = folder.path / "plots"
@@ -27,8 +36,9 @@ def draw_run(folder: RunFolder, project: Project) -> None:
 
     plots.mkdir(exist_ok=True)
     draw.learning_curves(history, plots / PICTURES[0], title)
-    weights = load_file(folder.path / "weights.safetensors")
-    draw.first_layer_filters(weights[FIRST_LAYER], plots / PICTURES[3], title)
+    with _damage_told(folder.path / "weights.safetensors") as path:
+        filters = load_file(path)[FIRST_LAYER]
+    draw.first_layer_filters(filters, plots / PICTURES[3], title)
     predictions = folder.path / "validation.npz"
     if not predictions.is_file():
         return
@@ -40,8 +50,20 @@ def draw_run(folder: RunFolder, project: Project) -> None:
     config = folder.config()
     arrays = load_training(project.prepared(config.data.name))
     _, indices = split(arrays.order, config.data.train_size, config.data.validation_size)
-    with np.load(predictions) as kept:
+    with _damage_told(predictions), np.load(predictions) as kept:
         logits, labels = kept["logits"], kept["labels"]
+        if logits.shape != (len(indices), config.data.classes) or labels.shape != (len(indices),):
+            raise ValueError(f"logits of shape {logits.shape}")
     matrix = confusion(logits, labels, config.data.classes)
     draw.confusion_matrix(matrix, plots / PICTURES[1], title)
     misread_digits(arrays.images[indices], labels, logits, plots / PICTURES[2], title, indices)
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[Path]:
+    from safetensors import SafetensorError
+
+    try:
+        yield path
+    except (SafetensorError, KeyError, ValueError, BadZipFile) as error:
+        raise DamagedError(f"{path}: is not what a training writes ({error}); delete the run's folder") from error

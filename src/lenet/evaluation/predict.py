@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lenet.config import Config
 from lenet.durable import check_digest
+from lenet.errors import DamagedError
 
 if TYPE_CHECKING:
     from lenet.network.field import DigitReader
@@ -19,8 +20,9 @@ def load_reader(config: Config, weights: Path, sha256: str) -> DigitReader:
     """Return the trained network with its field, once its file proves to be the one on record.
 
     Raises:
-        DamagedError: the file is missing or its sha256 is another.
+        DamagedError: the file is missing, its sha256 is another, or it holds another network.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from lenet.network.field import DigitReader, Field
@@ -28,7 +30,10 @@ def load_reader(config: Config, weights: Path, sha256: str) -> DigitReader:
 
     check_digest(weights, sha256, "`dvc repro` makes it anew")
     reader = DigitReader(Field(0.0, 1.0), build_network(config.model, config.data.classes))
-    reader.load_state_dict(load_file(weights))
+    try:
+        reader.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError) as error:  # names or shapes are not this network's
+        raise DamagedError(f"{weights}: holds no weights of this run's network; `dvc repro` makes it anew") from error
     return reader.eval()
 
 

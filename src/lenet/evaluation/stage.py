@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet.data.prepared import load_test, read_card
-from lenet.durable import read_json, write_json
+from lenet.durable import read_json, remove
 from lenet.errors import DamagedError
 from lenet.evaluation import measures
 from lenet.evaluation.choice import choose
@@ -24,6 +23,7 @@ from lenet.evaluation.quality import Network, measure_networks
 from lenet.evaluation.quality_pictures import draw_qualities
 from lenet.project import Project
 from lenet.runs import SHORT, RunFolder
+from lenet.tracking.entities import EVALUATION, evaluation
 
 Trained = dict[str, list[dict[str, Any]]]
 
@@ -39,7 +39,7 @@ def read_trained(folder: Path, variants: tuple[str, ...]) -> Trained:
         path = folder / variant / "runs.json"
         if not path.is_file():
             raise DamagedError(f"{path}: is missing; `dvc repro train@{variant}` makes it")
-        trained[variant] = read_json(path)["runs"]
+        trained[variant] = read_json(path, owner={"variant": variant})["runs"]
     return trained
 
 
@@ -77,7 +77,7 @@ def evaluate(
     prepared = project.prepared(data)
     card = read_card(prepared)
     images, labels = load_test(prepared)
-    shutil.rmtree(predictions, ignore_errors=True)
+    remove(predictions, project.root)
     networks = [
         Network(
             variant,
@@ -137,15 +137,14 @@ def _tell_run(project: Project, row: dict[str, Any], test_digest: str) -> None:
     folder = RunFolder(project.runs / row["fingerprint"])
     if folder.state() is None:
         return
-    path = folder.path / "evaluation.json"
     shown = {"test/error": row["error"], "test/loss": row["loss"]}
     body = {"test_digest": test_digest, "measures": shown, "interval": row["interval"]}
     try:
-        known = read_json(path)
-    except (FileNotFoundError, DamagedError):
+        known = evaluation(folder)
+    except DamagedError:
         known = {}
     if {name: known.get(name) for name in body} != body:
-        write_json(path, body | {"evaluated": time.time()})
+        folder.write(EVALUATION, body | {"evaluated": time.time()})
 
 
 def _draw(

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-import yaml
-
 from lenet.config import Config, parse_config
 from lenet.durable import check_digest, read_json
 from lenet.errors import ConfigError, DamagedError, LenetError
@@ -23,6 +21,7 @@ from lenet.tracking.provenance import check_provenance
 from lenet.tracking.sealed import MODEL_TAG, check_folder
 from lenet.tracking.store import WEIGHTS_TAG, database_path, shown_uri, tracking_uri
 from lenet.tracking.versions import Version, download_source, local_source, read_versions
+from lenet.yaml_text import read_yaml
 
 WEIGHTS, CONFIG = "weights.safetensors", "config.yaml"
 PROVENANCE = ("lenet.fingerprint", "lenet.data_digest", WEIGHTS_TAG, MODEL_TAG)
@@ -204,7 +203,7 @@ class Shelf:
 
 def _read_config(path: Path) -> Config:
     try:
-        return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return parse_config(read_yaml(path))
     except ConfigError as error:
         raise LenetError(f"{path}: was trained by another version of lenet, use that one: {error}") from error
 

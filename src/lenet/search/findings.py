@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from lenet.config import Config
-from lenet.durable import write_bytes, write_json, write_text
+from lenet.durable import remove, write_bytes, write_json, write_text
 from lenet.errors import ConfigError
 from lenet.pipeline import SEARCHED
 from lenet.search.counts import Counts
@@ -78,7 +78,7 @@ def publish(folder: Path, into: Path) -> None:
         if (folder / PLOTS / name).is_file():
             write_bytes(into / PLOTS / name, (folder / PLOTS / name).read_bytes())
         else:
-            (into / PLOTS / name).unlink(missing_ok=True)
+            remove(into / PLOTS / name, into)
 
 
 def summary(question: Question, name: str, found: Sequence[Standing], counts: Counts) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from lenet.config import Name, StoreUri
 from lenet.errors import ConfigError
 from lenet.schema import Range
 from lenet.search.samplers import Sampler
@@ -27,7 +28,7 @@ class Limits:
 class SearchConfig:
     """A search, without its space."""
 
-    name: str
+    name: Name
     """The file's name in conf/search."""
     base: tuple[str, ...]
     """Overrides that every trial has, as one types them to train.py."""
@@ -55,7 +56,7 @@ class SearchConfig:
     """Processes, of one thread each on CPUs; 0: one a GPU, or one a core."""
     seed: Annotated[int, Range(low=0, high=2**31 - 1)]
     """Of every trial's training, and, with the worker's number, of the proposals."""
-    storage: str | None
+    storage: StoreUri | None
     """SQLAlchemy URL of the study (sqlite:///… or postgresql+psycopg://…); null: SQLite in the project's home."""
 
 

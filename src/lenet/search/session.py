@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from lenet.durable import read_json, write_json, write_text
+from lenet.durable import write_json, write_text
 from lenet.errors import DamagedError, LenetError
 from lenet.locks import locked
 from lenet.parallel import default_workers
@@ -24,7 +24,7 @@ from lenet.search.storage import HOST, StudyStorage, searches
 from lenet.search.study import SharedStudy
 from lenet.synchronize import synchronize_search
 from lenet.tracking.follower import Follower
-from lenet.tracking.searches import DESCRIPTION, LOCK
+from lenet.tracking.searches import DESCRIPTION, LOCK, read_search
 from lenet.tracking.store import shown_uri, tracking_uri
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Session:
     def _is_concluded(self) -> bool:
         """Say whether the findings tell of every trial."""
         try:
-            known = read_json(self.folder / SUMMARY)
+            known = read_search(self.folder, SUMMARY)
         except (FileNotFoundError, DamagedError):
             return False
         return bool(known["is_over"] and known["trials"]["all"] == self._shared.counts().done)
@@ -207,7 +207,7 @@ class Session:
         draw_search(study, found, self._question.space, self._question.search.objectives, self.folder / PLOTS)
         best = next(iter(ranked(found)), None)
         command = "" if best is None else self._command(best)
-        write_search_page(study, found, read_json(self.folder / SUMMARY), self.folder / PAGE, command)
+        write_search_page(study, found, read_search(self.folder, SUMMARY), self.folder / PAGE, command)
 
     def _command(self, one: Standing) -> str:
         return f"python train.py {' '.join(self._question.overrides(one.assignment))}"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lenet.durable import TEMPORARY_SUFFIX, read_json
+from lenet.durable import TEMPORARY_SUFFIX, Shape
 from lenet.runs import FAILED, FINISHED, KILLED, PRUNED, RUNNING, RunFolder
 from lenet.schema import flatten
 from lenet.tracking.state import DataSet, Desired, Point
@@ -30,12 +30,14 @@ TAG_CHARACTERS = 8000
 """Longest value of a run's tag that MLflow keeps."""
 
 MILLISECONDS = 1000
+EVALUATION = "evaluation.json"
+EVALUATION_SHAPE: Shape = {"test_digest": str, "measures": {str: float}, "interval": [float], "evaluated": float}
 
 
 def evaluation(folder: RunFolder) -> dict[str, Any]:
     """Return what the test set said of the run, or nothing where it was not asked."""
     try:
-        return read_json(folder.path / "evaluation.json")
+        return folder.read(EVALUATION, EVALUATION_SHAPE)
     except FileNotFoundError:
         return {}
 

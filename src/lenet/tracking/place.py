@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lenet.durable import read_json, write_json
+from lenet.durable import Shape
 from lenet.errors import DamagedError
 from lenet.runs import RunFolder
 from lenet.tracking.store import SQLITE, database_path
 
 RECORD = "mlflow.json"
+STORE_SHAPE: Shape = {"experiment_id": str, "run_id": str, "token": str, "artifacts": {str: str}}
+RECORD_SHAPE: Shape = {"stores": {str: STORE_SHAPE}}
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def record_place(folder: RunFolder, place: Place, token: str, artifacts: Mapping
     stores, key = _stores(folder), _key(folder, place.uri)
     entry = {"experiment_id": place.experiment_id, "run_id": place.run_id, "token": token, "artifacts": dict(artifacts)}
     if stores.get(key) != entry:
-        write_json(folder.path / RECORD, {"stores": stores | {key: entry}})
+        folder.write(RECORD, {"stores": stores | {key: entry}})
 
 
 def _key(folder: RunFolder, uri: str) -> str:
@@ -58,7 +60,7 @@ def _key(folder: RunFolder, uri: str) -> str:
 
 def _stores(folder: RunFolder) -> dict[str, dict[str, Any]]:
     try:
-        stores: dict[str, dict[str, Any]] = read_json(folder.path / RECORD)["stores"]
+        stores: dict[str, dict[str, Any]] = folder.read(RECORD, RECORD_SHAPE)["stores"]
     except (FileNotFoundError, DamagedError):  # the store itself is asked instead
         return {}
     return stores

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 
 def token(folder: RunFolder) -> str:
-    """Return a digest of all that is projected of a folder, to see whether a server was sent it."""
+    """Return a digest of all that is projected of a folder, to see whether a server was sent it.
+
+    Raises:
+        DamagedError: one of its files is damaged or another run's.
+    """
+    folder.check_config()
     plots = sorted((folder.path / PLOTS).glob("*.png"))
     seen = [folder.identity(), folder.status(), folder.state(), folder.history(), evaluation(folder)]
     card = folder.path / MODEL_CARD
@@ -36,6 +41,7 @@ def is_up_to_date(folder: RunFolder, uri: str) -> bool:
     Raises:
         DamagedError: a file of the folder is damaged.
     """
+    now = token(folder)  # first: what is damaged is not sent, wherever it has been shown before
     place, known = recorded_place(folder, uri)
     path = database_path(uri)
     if place is None:
@@ -47,7 +53,7 @@ def is_up_to_date(folder: RunFolder, uri: str) -> bool:
             pass
         else:
             return found is not None and not found
-    return known == token(folder)
+    return known == now
 
 
 def run_difference(folder: RunFolder, path: Path, run_id: str) -> Difference | None:

@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet.durable import canonical_json, read_json, sha256_bytes, write_json
+from lenet.durable import Shape, canonical_json, read_json, sha256_bytes, write_json
 from lenet.errors import DamagedError
 from lenet.locks import is_held, locked
 from lenet.runs import FINISHED, KILLED, RUNNING
@@ -32,6 +32,18 @@ ORIGIN = "search:"
 DESCRIPTION, SUMMARY, TABLE, RECORD, LOCK = "search.json", "summary.json", "trials.csv", "mlflow.json", "lock"
 PROJECTION_LOCK = "projection.lock"
 SENT_FILES = ("best.yaml", TABLE, SUMMARY, "search.html")
+SHAPES: dict[str, Shape] = {
+    DESCRIPTION: {
+        "tracking": {"uri": (str, type(None)), "experiment": str},
+        "objectives": [str],
+        "sampler": str,
+        "pruner": str,
+        "epochs": int,
+        "space": dict,
+    },
+    SUMMARY: {"trials": {str: int}, "is_over": bool, "best": (dict, type(None)), "history": [[float]]},
+    RECORD: {"stores": {str: {"run_id": str, "token": str, "artifacts": {str: str}}}},
+}
 BEST_METRIC = "search/best"
 SHOWN_TABLE = "trials.json"
 PARAMETER_CHARACTERS = 6000
@@ -49,10 +61,20 @@ def search_folders(home: Path) -> list[Path]:
     return sorted(path.parent for path in (home / SEARCHES).glob(f"*/{DESCRIPTION}"))
 
 
+def read_search(folder: Path, name: str) -> dict[str, Any]:
+    """Read one of the JSON files of a search's folder, `DESCRIPTION`, `SUMMARY` or `RECORD`.
+
+    Raises:
+        DamagedError: it is damaged, or another search's.
+        FileNotFoundError: there is no such file.
+    """
+    return read_json(folder / name, SHAPES[name], {"study": folder.name})
+
+
 def token(folder: Path) -> str:
     """Return a digest of all that is projected of a search, to see whether a server was sent it."""
     sizes = [[name, path.stat().st_size] for name, path in artifacts(folder, SENT_FILES).items()]
-    seen = [read_json(folder / DESCRIPTION), _summary(folder), _state(folder), sizes]
+    seen = [read_search(folder, DESCRIPTION), _summary(folder), _state(folder), sizes]
     return sha256_bytes(canonical_json(seen).encode())
 
 
@@ -89,7 +111,7 @@ def desired_search(folder: Path) -> Desired:
     Raises:
         DamagedError: its description is damaged.
     """
-    description, summary, state = read_json(folder / DESCRIPTION), _summary(folder), _state(folder)
+    description, summary, state = read_search(folder, DESCRIPTION), _summary(folder), _state(folder)
     shown = {key: description[key] for key in ("objectives", "sampler", "pruner", "epochs", "space")}
     files: dict[str, Content] = {**artifacts(folder, SENT_FILES)}
     if summary:
@@ -155,7 +177,7 @@ def send_search(reconciler: Reconciler, uri: str, folder: Path) -> str:
         actual = reconciler.bring(desired, actual)
         entry = {"run_id": actual.run_id, "token": now, "artifacts": actual.sent}
         if entry != known:
-            write_json(folder / RECORD, {"stores": _recorded(folder) | {key: entry}})
+            write_json(folder / RECORD, {"study": folder.name, "stores": _recorded(folder) | {key: entry}})
     return actual.run_id
 
 
@@ -168,7 +190,7 @@ def _shown_table(path: Path) -> bytes:
 
 def _summary(folder: Path) -> dict[str, Any]:
     try:
-        return read_json(folder / SUMMARY)
+        return read_search(folder, SUMMARY)
     except (FileNotFoundError, DamagedError):
         return {}
 
@@ -181,6 +203,6 @@ def _state(folder: Path) -> str:
 
 def _recorded(folder: Path) -> dict[str, Any]:
     try:
-        return dict(read_json(folder / RECORD)["stores"])
+        return dict(read_search(folder, RECORD)["stores"])
     except (FileNotFoundError, DamagedError):
         return {}

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from lenet.config import StoreUri
 from lenet.durable import TEMPORARY_SUFFIX, replacing
 from lenet.errors import LenetError
 from lenet.locks import locked
 from lenet.project import Project
+from lenet.schema import parse
 from lenet.tracking.relocation import ARTIFACTS, relocate
 
 if TYPE_CHECKING:
@@ -48,10 +50,14 @@ def tracking_uri(project: Project, configured: str | None = None) -> str:
     """Return the URI of the store: the config's, MLFLOW_TRACKING_URI, or SQLite in the project's home.
 
     A relative SQLite path is taken from the home: in DVC's temporary experiments the working folder is another.
+
+    Raises:
+        ConfigError: a relative SQLite path leads out of the home.
     """
     named = configured or os.environ.get(URI_VARIABLE)
     if not named:
         return f"{SQLITE}{project.home / DATABASE}"
+    parse(StoreUri, named, "tracking.uri" if configured else URI_VARIABLE)
     if named.startswith(SQLITE):
         return f"{SQLITE}{project.home / named.removeprefix(SQLITE)}"
     return named

@@ -1,6 +1,7 @@
 """Checkpoints that survive a crash at any point and know when they were damaged.
 
-A checkpoint's name carries its epoch and the start of its sha256, so one rename publishes content and digest together.
+A checkpoint's name carries its epoch and the start of a sha256 over the run's fingerprint and the content: one rename
+publishes content and digest together, and in another run's folder it does not fit its name.
 The one before is kept: a damaged newest checkpoint costs an epoch, not the run.
 """
 
@@ -9,14 +10,17 @@ from __future__ import annotations
 import io
 import re
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from lenet.durable import sha256_bytes, write_bytes
+from lenet.errors import DamagedError
 
 KEPT = 2
 DIGEST_LENGTH = 16
@@ -30,18 +34,30 @@ def _numbered(folder: Path) -> list[tuple[int, str, Path]]:
     return sorted((int(match[1]), match[2], path) for match, path in found if match)
 
 
-def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> Path | None:
-    """Return the newest checkpoint whose content fits its name, or None; says which ones it passes over."""
+def _digest(owner: str, content: bytes) -> str:
+    return sha256_bytes(owner.encode() + content)[:DIGEST_LENGTH]
+
+
+def newest_checkpoint(folder: Path, owner: str, say: Callable[[str], None]) -> Path | None:
+    """Return the newest checkpoint that fits its name, or None; says which ones it passes over.
+
+    Args:
+        folder: where the checkpoints live.
+        owner: fingerprint of the run.
+        say: takes a line for the user.
+    """
     for _, digest, path in reversed(_numbered(folder)):
-        if sha256_bytes(path.read_bytes()).startswith(digest):
+        if _digest(owner, path.read_bytes()) == digest:
             return path
-        say(f"{path}: content does not fit the sha256 in its name; resuming from the one before")
+        say(
+            f"{path}: is damaged or another run's, it does not fit the sha256 in its name; resuming from the one before"
+        )
     return None
 
 
-def epochs_kept(folder: Path) -> int:
+def epochs_kept(folder: Path, owner: str) -> int:
     """Return how many epochs the checkpoint to resume from has behind it; 0 where there is none."""
-    newest = newest_checkpoint(folder, lambda line: None)
+    newest = newest_checkpoint(folder, owner, lambda line: None)
     match = NAME.fullmatch(newest.name) if newest else None
     return int(match[1]) if match else 0
 
@@ -52,11 +68,13 @@ class DurableCheckpoints(CheckpointIO):
     Args:
         folder: where the checkpoints live.
         seconds: least time between two writes.
+        owner: fingerprint of the run.
     """
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, seconds: float, owner: str) -> None:
         self._folder = folder
         self._seconds = seconds
+        self._owner = owner
         self._written_at = time.monotonic()
         self._pending: tuple[int, bytes] | None = None
 
@@ -76,15 +94,22 @@ class DurableCheckpoints(CheckpointIO):
         if self._pending is None:
             return
         epoch, content = self._pending
-        write_bytes(self._folder / f"epoch-{epoch:05d}-{sha256_bytes(content)[:DIGEST_LENGTH]}.ckpt", content)
+        write_bytes(self._folder / f"epoch-{epoch:05d}-{_digest(self._owner, content)}.ckpt", content)
         self._pending = None
         self._written_at = time.monotonic()
         for _, _, path in _numbered(self._folder)[:-KEPT]:
             path.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint; only tensors and plain values are admitted, nothing in it can run."""
-        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        """Read a checkpoint; only tensors and plain values are admitted, nothing in it can run.
+
+        Raises:
+            DamagedError: it holds something else.
+        """
+        try:
+            checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        except (UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+            raise DamagedError(f"{path}: is no checkpoint; delete it to go on from the one before") from error
         return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:

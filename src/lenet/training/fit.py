@@ -34,6 +34,9 @@ from lenet.training.progress import EpochBar
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 CHECKPOINTS = "checkpoints"
 HISTORY = "history.json"
+OWNER = "fingerprint"
+"""Key of the history that says whose it is."""
+
 WEIGHTS = "weights.safetensors"
 PREDICTIONS = "validation.npz"
 
@@ -46,7 +49,8 @@ def fit(
     Args:
         config: the run.
         prepared: the data set's prepared folder.
-        folder: the run's folder; history, checkpoints, weights and validation predictions go there.
+        folder: the run's folder; history, checkpoints, weights and validation predictions go there. Its name is the
+            run's fingerprint, which history and checkpoints carry.
         on_epoch: called after each epoch whose state is safe in the folder.
         say: takes a line for the user.
 
@@ -85,9 +89,9 @@ class _Keeper(Callback):
     """Keeps each epoch: checkpoint, then history, then whoever listens."""
 
     def __init__(self, config: Config, folder: Path, on_epoch: Callable[[], None], interrupts: Interrupts) -> None:
-        self.checkpoints = DurableCheckpoints(folder / CHECKPOINTS, config.trainer.checkpoint_seconds)
+        self.checkpoints = DurableCheckpoints(folder / CHECKPOINTS, config.trainer.checkpoint_seconds, folder.name)
         self.interrupts = interrupts
-        self._history = folder / HISTORY
+        self._folder = folder
         self._on_epoch = on_epoch
         self._epochs = config.trainer.epochs
 
@@ -111,7 +115,7 @@ class _Keeper(Callback):
     def rescue(self, module: LenetModule) -> None:
         """Write the epochs that are done, due or not."""
         self.checkpoints.flush()
-        write_json(self._history, {"epochs": module.history})
+        write_json(self._folder / HISTORY, {OWNER: self._folder.name, "epochs": module.history})
 
 
 class _FollowerEpochs(Callback):
@@ -129,7 +133,7 @@ def _fit(
     _quiet_lightning()
     lightning.seed_everything(config.seed, verbose=False)
     world = config.trainer.devices
-    checkpoints = keeper.checkpoints if keeper else DurableCheckpoints(folder / CHECKPOINTS, 0.0)
+    checkpoints = keeper.checkpoints if keeper else DurableCheckpoints(folder / CHECKPOINTS, 0.0, folder.name)
     trainer = _trainer(config, [keeper, EpochBar(config)] if keeper else [_FollowerEpochs()], checkpoints)
     device = trainer.strategy.root_device
     placed = place(prepared, config.data, device)
@@ -141,7 +145,7 @@ def _fit(
     module.validation = placed.validation
     if keeper:
         keeper.interrupts.check()
-    resume = newest_checkpoint(folder / CHECKPOINTS, say)
+    resume = newest_checkpoint(folder / CHECKPOINTS, folder.name, say)
     try:
         trainer.fit(module, ckpt_path=resume, weights_only=True)
     except BaseException:

@@ -14,7 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from lenet.config import Config
 from lenet.data.loader import Chunk, EvaluationBatches, TrainingBatches
-from lenet.errors import RunFailedError
+from lenet.errors import DamagedError, RunFailedError
 from lenet.network.field import DigitReader
 from lenet.training.optimizers import build_optimizer, learning_rate_factor
 
@@ -150,7 +150,18 @@ class LenetModule(lightning.LightningModule):
         checkpoint["generators"] = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take back what `on_save_checkpoint` kept."""
+        """Take back what `on_save_checkpoint` kept.
+
+        Raises:
+            DamagedError: the checkpoint is of another network, or not of one.
+        """
+        own = {name: tensor.shape for name, tensor in self.state_dict().items()}
+        kept = checkpoint.get("state_dict")
+        found = {name: getattr(value, "shape", None) for name, value in kept.items()} if isinstance(kept, dict) else {}
+        if found != own or not {"history", "generators"} <= set(checkpoint):
+            raise DamagedError(
+                "the newest checkpoint is not of this network; delete the run's checkpoints to begin anew"
+            )
         self.history = checkpoint["history"]
         cpu, *gpus = checkpoint["generators"]
         torch.set_rng_state(cpu.cpu())
