@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from lenet.data.sets import load_data_config
-from lenet.durable import write_text
+from lenet.durable import remove, write_text
 from lenet.fingerprint import PACKAGE, code_digest, digest_sources
 from lenet.pipeline import STAGE_INPUTS, Params
 from lenet.project import Project
@@ -100,7 +100,7 @@ def write_inputs(project: Project, inputs: dict[str, dict[str, Any]]) -> list[Pa
         written.append(path)
     for path in folder.glob("*.yaml"):
         if path not in written:
-            path.unlink()
+            remove(path, project.root)
     return written
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from lenet.asking import Origin
 from lenet.data.prepare import prepare
 from lenet.data.sets import load_data_config
 from lenet.data.sources import fetch
-from lenet.durable import write_json, write_text
+from lenet.durable import remove, write_json, write_text
 from lenet.errors import ConfigError
 from lenet.evaluation.measures import Spread
 from lenet.metrics import over_seeds, write_metrics
@@ -89,7 +88,7 @@ def evaluate_variants(project: Project, params: Params, tell: Callable[[str], No
     write_json(project.root / EVALUATION, body)
     write_json(project.root / QUALITY, qualities)
     write_text(project.root / VALIDATION_CURVES, _joined(sources))
-    shutil.rmtree(project.root / TEST_METRICS, ignore_errors=True)
+    remove(project.root / TEST_METRICS, project.root)
     for variant, found in body["variants"].items():
         error = over_seeds(Spread(**found["test_error"]))
         write_metrics(project.root / TEST_METRICS / f"{variant}.json", {"test_error": error})

@@ -20,7 +20,7 @@ def check_dvc_locks(project: Project) -> list[Finding]:
         pids = _holders(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return [ok("nobody holds anything")]
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return [problem(f"{LOCK}: is truncated or damaged; every dvc command stops at it", remedy)]
     gone = sorted(pid for pid in pids if not is_alive(pid))
     if gone:
