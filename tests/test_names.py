@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from lenet.config import Config, ExperimentName, Name, StoreUri, parse_config
+from lenet.config import Config, ExperimentName, StoreUri, parse_config
 from lenet.errors import ConfigError
 from lenet.pipeline import read_params
 from lenet.project import Project
-from lenet.schema import parse
+from lenet.schema import Name, parse
 from lenet.search.question import read_question
 from lenet.stages import train_variant
 from lenet.tracking.store import tracking_uri

@@ -11,12 +11,7 @@ from typing import Annotated, Any, Literal
 
 from lenet.errors import ConfigError
 from lenet.origin import OriginConfig
-from lenet.schema import Matching, Range, parse
-
-Name = Annotated[
-    str, Matching(r"\w[\w.-]*", "a name of letters, digits, '.', '_' and '-' that begins with a letter, digit or '_'")
-]
-"""Fit to be a file's or a folder's name."""
+from lenet.schema import Matching, Name, Range, parse
 
 ExperimentName = Annotated[
     str,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from lenet.schema import Name
+
 
 @dataclass(frozen=True)
 class FileConfig:
     """One of the four IDX files of a data set."""
 
-    name: str
+    name: Name
     """File name without `.gz`."""
     sha256: str
     """Digest of the uncompressed file."""

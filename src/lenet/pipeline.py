@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import yaml
 
 from lenet.composition import compose
-from lenet.config import Config, Name, parse_config
+from lenet.config import Config, parse_config
 from lenet.durable import remove, write_text
 from lenet.errors import ConfigError
 from lenet.project import Project
 from lenet.promotion.verdict import Thresholds
-from lenet.schema import Range, parse
+from lenet.schema import Name, Range, parse
 from lenet.yaml_text import read_yaml
 
 PARAMS = "params.yaml"

@@ -59,6 +59,12 @@ class Matching:
         return self.meaning
 
 
+Name = Annotated[
+    str, Matching(r"\w[\w.-]*", "a name of letters, digits, '.', '_' and '-' that begins with a letter, digit or '_'")
+]
+"""Fit to be a file's or a folder's name."""
+
+
 def _shown(bound: float) -> str:
     return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
 

@@ -51,7 +51,8 @@ NAMED_GROUPS = ("model", "distortion", "optimizer")
 
 
 _at_work = ExitStack()
-"""Holds the locks of this process's sweeps. Not in the callback, which launchers send to other processes."""
+"""Holds the lock of this process's sweep, and removes its folder. Not the callback's own: launchers send that to other
+processes."""
 
 
 def new_sweep_id() -> str:
@@ -91,7 +92,7 @@ def door(train: Callable[[], Any]) -> None:
         register_resolvers(project)
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra passes errors on, to become one line here
         sys.argv[1:] = [anchored(word) for word in sys.argv[1:]]
-        with one_line_errors(project.conf):
+        with _at_work, one_line_errors(project.conf):
             train()
 
     survive_any_terminal()
@@ -198,6 +199,7 @@ def _begin_sweep(config: DictConfig) -> None:
     _check_jobs(config)
     folder = folder_of(config)
     _at_work.enter_context(locked(folder / SWEEP_LOCK))
+    _at_work.callback(remove, folder, project_of(config).runs)
     write_json(folder / DESCRIPTION, {"name": " ".join(map(unanchored, config.hydra.overrides.task))})
 
 
@@ -225,7 +227,6 @@ def _close_sweep(config: DictConfig) -> None:
     print_rows(project, rows)
     if (folder / CONCLUSION).is_file():
         print((folder / CONCLUSION).read_text(encoding="utf-8"), end="")
-    remove(folder, project.runs)
     _at_work.close()
     failed = [row for row in rows if row.is_failed]
     if failed:

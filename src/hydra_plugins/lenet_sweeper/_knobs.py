@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from lenet.config import Name, StoreUri
-from lenet.schema import Range
+from lenet.config import StoreUri
+from lenet.schema import Name, Range
 from lenet.search.samplers import Sampler
 
 GROUP, NAME = "hydra/sweeper", "optuna"

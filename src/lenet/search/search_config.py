@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from lenet.config import Name, StoreUri
+from lenet.config import StoreUri
 from lenet.errors import ConfigError
-from lenet.schema import Range
+from lenet.schema import Name, Range
 from lenet.search.samplers import Sampler
 
 Objective = Literal["val/error", "parameters", "latency_ms"]
