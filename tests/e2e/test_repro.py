@@ -6,8 +6,10 @@ import json
 import re
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -76,28 +78,130 @@ def test_again_there_is_nothing_to_do(pipeline: Shell) -> None:
     assert "up to date" in pipeline.run("dvc status").stdout
 
 
-def test_dvc_shows_what_there_is(pipeline: Shell) -> None:
+def test_dvc_compares_a_handful_of_figures(pipeline: Shell) -> None:
     assert "train@lenet5_relu" in pipeline.run("dvc dag").stdout
-    metrics = json.loads(pipeline.run("dvc metrics show --json").stdout)[""]["data"]
-    assert "results/evaluation.json" in metrics
-    assert metrics["results/train/lenet5.json"]["data"]["seeds"] == 2
-    pipeline.run("dvc plots show")
-    assert (pipeline.root / "dvc_plots/index.html").stat().st_size > 0
-    staged = pipeline.run("dvc stage list").stdout
-    assert "one run a seed" in staged
+    assert "one run a seed" in pipeline.run("dvc stage list").stdout
+    found = json.loads(pipeline.run("dvc metrics show --json").stdout)[""]["data"]
+    metrics = {path.removeprefix("results/metrics/"): file["data"] for path, file in found.items()}
+    evaluation = json.loads((pipeline.root / "results/evaluation.json").read_text())["variants"]
+    for variant in ("lenet5", "lenet5_relu", "refitted"):
+        for kind, short, long in (
+            ("validation", "val_error", "validation_error"),
+            ("test", "test_error", "test_error"),
+        ):
+            spread = evaluation[variant][long]
+            expected = {
+                "mean": pytest.approx(spread["mean"], abs=5e-4),
+                "sd": pytest.approx(spread["deviation"], abs=5e-4),
+            }
+            assert metrics.pop(f"{kind}/{variant}.json") == {short: expected}
+    best = json.loads((pipeline.root / "results/search/summary.json").read_text())["best"]["val_error"]
+    export = json.loads((pipeline.root / "results/export.json").read_text())
+    size = {"parameters": export["parameters"], "onnx_kib": pytest.approx(export["onnx_bytes"] / 1024, abs=0.05)}
+    assert metrics == {"search.json": {"best_val_error": best}, "size.json": size}
 
 
-def test_comment_in_conf_trains_nothing(pipeline: Shell) -> None:
-    path = pipeline.root / "conf/optimizer/adam.yaml"
+def drawn(shown: str) -> dict[str, Any]:
+    """Return the Vega-Lite spec of each plot that `dvc plots … --json` has, by its file."""
+    plots = json.loads(shown)
+    found = {name: plot for name, plot in plots.get("data", plots).items() if plot and plot[0]["type"] == "vega"}
+    contents = {name: plot[0]["content"] for name, plot in found.items()}
+    return {name: json.loads(spec) if isinstance(spec, str) else spec for name, spec in contents.items()}
+
+
+def test_each_seed_is_a_line_of_its_own_and_one_plot_has_all_variants(pipeline: Shell) -> None:
+    plots = drawn(pipeline.run("dvc plots show --json").stdout)
+    curves = {f"results/curves/{name}.csv" for name in ("lenet5", "lenet5_relu", "refitted")}
+    assert set(plots) == {*curves, "results/validation_curves.csv"}
+    for name in curves:
+        encoding, rows = plots[name]["encoding"], plots[name]["data"]["values"]
+        assert (encoding["x"]["field"], encoding["y"]["field"], encoding["color"]["field"]) == (
+            "epoch",
+            "val_error",
+            "seed",
+        )
+        lines = [(row["rev"], row["seed"], row["epoch"]) for row in rows]
+        assert len(lines) == len(set(lines)) == len((pipeline.root / name).read_text().splitlines()) - 1
+        assert {seed for _, seed, _ in lines} == {"1", "2"}
+    whole = plots["results/validation_curves.csv"]
+    seeds, means = whole["layer"]
+    assert whole["encoding"]["color"]["field"] == "variant"
+    assert seeds["encoding"]["detail"]["field"] == "seed"
+    assert means["encoding"]["y"]["aggregate"] == "mean"
+    assert "detail" not in means["encoding"]
+    lines = [(row["variant"], row["seed"], row["epoch"]) for row in whole["data"]["values"]]
+    assert len(lines) == len(set(lines))
+    expected = {(variant, seed) for variant in ("lenet5", "lenet5_relu", "refitted") for seed in ("1", "2")}
+    assert {line[:2] for line in lines} == expected
+
+
+def test_plots_of_two_revisions_tell_them_apart(pipeline: Shell) -> None:
+    path = pipeline.root / "results/validation_curves.csv"
     before = path.read_text()
-    path.write_text(f"{before}# a comment\n")
+    path.write_text(before.replace("lenet5,1,1,", "lenet5,1,1,9"))
     try:
-        done = pipeline.run("dvc repro")
-        assert "Running stage 'compose'" in done.stdout
-        assert "Running stage 'train@" not in done.stdout
+        whole = drawn(pipeline.run("dvc plots diff --json").stdout)["results/validation_curves.csv"]
     finally:
         path.write_text(before)
-        pipeline.run("dvc repro")
+    assert whole["encoding"]["strokeDash"]["field"] == "rev"
+    assert {row["rev"] for row in whole["data"]["values"]} == {"HEAD", "workspace"}
+
+
+COMMENTED = (
+    "conf/data/mnist.yaml",
+    "conf/optimizer/adam.yaml",
+    "conf/search/recipe.yaml",
+    "src/lenet/data/sources.py",
+    "src/lenet/evaluation/robustness.py",
+    "src/lenet/search/dashboard.py",
+    "src/lenet/stages.py",
+    "src/lenet/training/fit.py",
+)
+
+
+@contextmanager
+def edited(root: Path, changes: dict[str, Callable[[str], str]]) -> Iterator[None]:
+    """Change files within the block."""
+    before = {name: (root / name).read_text() for name in changes}
+    try:
+        for name, change in changes.items():
+            (root / name).write_text(change(before[name]))
+            assert (root / name).read_text() != before[name]
+        yield
+    finally:
+        for name, text in before.items():
+            (root / name).write_text(text)
+
+
+def test_comments_run_compose_alone(pipeline: Shell) -> None:
+    with edited(pipeline.root, dict.fromkeys(COMMENTED, "{}# a comment\n".format)):
+        done = pipeline.run("dvc repro")
+        assert re.findall("Running stage '(.+)'", done.stdout) == ["compose"]
+    pipeline.run("dvc repro")
+    assert "up to date" in pipeline.run("dvc status").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "stale"),
+    [
+        ("conf/search/recipe.yaml", "high: 2.0e-2", "high: 3.0e-2", {"search"}),
+        (
+            "src/lenet/training/optimizers.py",
+            "from __future__ import annotations",
+            "from __future__ import annotations\nADDED = 1",
+            {"train@lenet5", "train@lenet5_relu", "search", "refit"},
+        ),
+        ("conf/tracking/mlflow.yaml", "experiment: lenet5", "experiment: elsewhere", set()),
+    ],
+)
+def test_what_changes_a_result_makes_its_stages_stale(
+    pipeline: Shell, name: str, old: str, new: str, stale: set[str]
+) -> None:
+    with edited(pipeline.root, {name: lambda text: text.replace(old, new)}):
+        pipeline.run("dvc repro compose")
+        found = json.loads(pipeline.run("dvc status --json").stdout)
+        assert set(found) == stale
+    pipeline.run("dvc repro compose")
 
 
 def test_one_variants_knob_trains_that_variant_alone_and_goes_back_from_the_cache(pipeline: Shell) -> None:
