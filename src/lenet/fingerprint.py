@@ -50,7 +50,12 @@ def code_digest() -> str:
 def digest_sources(
     package: Path, start: str = START, counted: tuple[str, ...] = COUNTED, ignored: tuple[str, ...] = ()
 ) -> str:
-    """Return the digest of the counted sources under a `lenet` package folder that `start` imports, itself included.
+    """Return the digest of the counted sources; arguments as those of `source_trees`."""
+    return sha256_bytes(canonical_json(source_trees(package, start, counted, ignored)).encode())
+
+
+def source_trees(package: Path, start: str, counted: tuple[str, ...], ignored: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the syntax trees of the counted modules that `start` imports, itself included, as plain values.
 
     Args:
         package: the folder of a `lenet` package; nothing of it is run.
@@ -68,10 +73,9 @@ def digest_sources(
         tree = ast.parse(path.read_text(encoding="utf-8"))
         trees[module] = _plain(_without_docstrings(tree))
         package_name = module.rpartition(".")[0]  # Python runs it first
-        waiting += [
-            name for name in (package_name, *_imported(tree)) if _is_in(name, counted) and not _is_in(name, ignored)
-        ]
-    return sha256_bytes(canonical_json(trees).encode())
+        names = (package_name, *_imported(tree))
+        waiting += [name for name in names if _is_in(name, counted) and not _is_in(name, ignored)]
+    return trees
 
 
 def _is_in(module: str, names: tuple[str, ...]) -> bool:

@@ -53,7 +53,18 @@ CODE = {
         ("lenet.search.refit", "lenet.search.findings", "lenet.outs", "lenet.metrics", "lenet.evaluation"),
     ),
     "evaluate": Code("lenet.stages", ("lenet.stages", "lenet.metrics", "lenet.evaluation")),
-    "export": Code("lenet.export.stage", ("lenet.export", "lenet.metrics", "lenet.evaluation", "lenet.network")),
+    "export": Code(
+        "lenet.export.stage",
+        (
+            "lenet.evaluation.agreement",
+            "lenet.evaluation.latency",
+            "lenet.evaluation.onnx_reader",
+            "lenet.evaluation.predict",
+            "lenet.export",
+            "lenet.metrics",
+            "lenet.network",
+        ),
+    ),
     "register": Code(
         "lenet.promotion.registration",
         ("lenet.promotion.registration", "lenet.report", "lenet.export.packing", "lenet.tracking.registry"),
