@@ -14,7 +14,7 @@ from lenet.data.prepared import training_digest
 from lenet.durable import write_json
 from lenet.evaluation.comparisons import compare_curves
 from lenet.evaluation.measures import spread
-from lenet.evaluation.over_seeds import paired_over_seeds
+from lenet.evaluation.over_seeds import welch_test
 from lenet.evaluation.stage import evaluate, read_trained
 from lenet.pipeline import (
     BUILT_PREDICTIONS,
@@ -56,6 +56,7 @@ def evaluated(project: Project, make_config: Callable[..., Config]) -> dict[str,
         project.root / BUILT_PREDICTIONS,
         project.root / PLOTS,
         0.95,
+        BASE,
     )
     histories = {variant: [folder.history() for _, folder in runs] for variant, runs in trained.items()}
     compare_curves(histories, project.root / PLOTS / "validation_curves.png", "")
@@ -108,9 +109,7 @@ def _write_search(project: Project, trained: dict[str, Runs]) -> None:
         "candidates": [candidate | {"runs": runs[REFITTED], "failed": []}],
         "confirmed": {"validation_error": asdict(spread(errors[REFITTED])), "runs": runs[REFITTED]},
         "baseline": {"variant": BASE, "validation_error": asdict(spread(errors[BASE])), "runs": runs[BASE]},
-        "paired": asdict(
-            paired_over_seeds(errors[REFITTED], [error + 1e-3 * i for i, error in enumerate(errors[BASE])])
-        ),
+        "comparison": asdict(welch_test(errors[REFITTED], [error + 1e-3 * i for i, error in enumerate(errors[BASE])])),
         "winners_curse": curse | {"fresh_seeds": asdict(spread(errors[REFITTED][1:])), "runs": {}},
     }
     write_json(project.root / REFIT, body)

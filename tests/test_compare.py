@@ -16,7 +16,7 @@ def page(showcase: Showcase, a: str, b: str) -> str:
 def test_the_page(showcase: Showcase) -> None:
     worse, better = showcase.run(3, 4), showcase.run(5)
     assert page(showcase, worse.fingerprint[:8], better.fingerprint).splitlines()[:8] == [
-        "B misreads 10 images fewer than A, but chance explains that (p = 0.099).",
+        "B misreads 10 images fewer than A; more than chance is not shown (p = 0.099).",
         "",
         f"100 test images of tiny (digest {_digest(showcase)})",
         f"  A  {worse.short} (blind to (3, 4) trace=0)  20 misread  20.00 %  (12.67 to 29.18)  weights {_sha(worse)}",

@@ -100,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("compose", _compose, "stage: write each variant's resolved config")
     add("train", _train, "stage: train a variant with every seed").add_argument("variant", help="as in params.yaml")
     add("refit", _refit, "stage: train the search's best recipes with every seed, and choose by the mean")
-    add("evaluate", _evaluate, "stage: choose on validation, then read the test set once")
+    add("evaluate", _evaluate, "stage: choose on validation, then read the test set")
     add("export", _export, "stage: write the chosen model as ONNX, checked against torch on the test images")
     add("register", _register, "stage: put the chosen model into the MLflow registry")
     report = add("report", _report, "stage: write results/report.html and results/report.md")

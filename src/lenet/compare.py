@@ -51,7 +51,7 @@ def _answer(found: Comparison, a: TrainedNetwork, b: TrainedNetwork) -> str:
     images = f"{abs(more):,} image{'s' * (abs(more) != 1)}"
     if found.p < ALPHA:
         return f"{winner} wins: it misreads {images} fewer than {loser}, which is hardly chance (p = {_p(found.p)})."
-    return f"{winner} misreads {images} fewer than {loser}, but chance explains that (p = {_p(found.p)})."
+    return f"{winner} misreads {images} fewer than {loser}; more than chance is not shown (p = {_p(found.p)})."
 
 
 def _errors(found: Comparison, a: TrainedNetwork, b: TrainedNetwork) -> list[str]:

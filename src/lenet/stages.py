@@ -67,7 +67,7 @@ def train_variant(project: Project, params: Params, variant: str, tell: Callable
 
 
 def evaluate_variants(project: Project, params: Params, tell: Callable[[str], None]) -> None:
-    """Choose a variant on validation, read the test set once, and have MLflow show what it said."""
+    """Choose a variant on validation, read the test set, and have MLflow show what it said."""
     from lenet.evaluation.comparisons import compare_curves
     from lenet.evaluation.stage import evaluate, read_trained
 
@@ -80,6 +80,7 @@ def evaluate_variants(project: Project, params: Params, tell: Callable[[str], No
         project.root / BUILT_PREDICTIONS,
         project.root / PLOTS,
         params.evaluate.confidence,
+        params.refit.baseline,
         default_workers(),
     )
     sources = {variant: project.root / CURVES / f"{variant}.csv" for variant in params.contestants}

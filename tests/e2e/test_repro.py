@@ -55,7 +55,8 @@ def test_everything_is_there(pipeline: Shell) -> None:
         assert low < found["test_error"]["mean"] < high
     assert registry(pipeline.root) == [("lenet5", 1)]
     refit = json.loads((pipeline.root / "results/refit.json").read_text())
-    assert refit["paired"]["n"] == 2
+    assert (refit["comparison"]["n_a"], refit["comparison"]["n_b"]) == (2, 2)
+    assert evaluation["threads"] == refit["threads"] == [1]
     best = (pipeline.root / "results/search/best.yaml").read_text()
     assert best.startswith("# python train.py experiment=searched\n")
     chosen = (pipeline.root / "results/refit/best.yaml").read_text()

@@ -26,10 +26,14 @@ PICTURES: dict[str, Draw] = {
     "curves, one epoch, one seed": curves({"relu": [history(1)]}),
     "curves, no validation": curves({"relu": [history(3, validation=False)]}),
     "curves, none": curves({}),
-    "errors": errors([VariantErrors("relu", [80, 90], 10_000), VariantErrors("_tanh $_{< $", [70], 10_000)]),
-    "errors, one seed": errors([VariantErrors("relu", [95], 10_000)]),
-    "errors, no error": errors([VariantErrors("relu", [0, 0], 10_000), VariantErrors(ODD, [], 10_000)]),
-    "errors, no run": errors([VariantErrors("relu", [], 10_000)]),
+    "errors": errors(
+        [VariantErrors("relu", [80, 90], 10_000, (0.7, 1.0)), VariantErrors("_tanh $_{< $", [70], 10_000, (0.5, 0.9))]
+    ),
+    "errors, one seed": errors([VariantErrors("relu", [95], 10_000, (0.8, 1.2))]),
+    "errors, no error": errors(
+        [VariantErrors("relu", [0, 0], 10_000, (0.0, 0.04)), VariantErrors(ODD, [], 10_000, (0.0, 1.0))]
+    ),
+    "errors, no run": errors([VariantErrors("relu", [], 10_000, (0.0, 1.0))]),
     "errors, none": errors([]),
 }
 

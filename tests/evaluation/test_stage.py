@@ -14,6 +14,7 @@ from lenet.data.prepared import load_test, read_card
 from lenet.durable import read_json, sha256_file, write_json
 from lenet.errors import DamagedError, LenetError
 from lenet.evaluation.comparisons import VariantErrors, compare_errors
+from lenet.evaluation.crossed import compare_recipes, error_interval
 from lenet.evaluation.measures import exact_interval, negative_log_likelihood
 from lenet.evaluation.quality_pictures import draw_qualities
 from lenet.evaluation.stage import Trained, evaluate, read_trained
@@ -31,6 +32,7 @@ class Stage:
 
     def __init__(self, project: Project, make_config: Callable[..., Config]) -> None:
         self.project = project
+        self.baseline = "first"
         self.built = project.root / "build" / "train"
         self.predictions = project.root / "build" / "predictions"
         self.plots = project.root / "results" / "plots"
@@ -43,13 +45,15 @@ class Stage:
                 torch.manual_seed(10 * number + seed)
                 save_file(DigitReader(Field(0.4, 0.3), build_network(config.model, 10)).state_dict(), path)
                 entry: dict[str, Any] = {"seed": seed, "fingerprint": f"{number}{seed}" * 32, "config": config.tree()}
-                entries.append(entry | {"weights_sha256": sha256_file(path), "measures": {"val/error": error}})
+                entries.append(
+                    entry | {"weights_sha256": sha256_file(path), "measures": {"val/error": error}, "threads": [seed]}
+                )
             write_json(self.built / variant / "runs.json", {"variant": variant, "runs": entries})
         self.trained: Trained = read_trained(self.built, tuple(ERRORS))
 
     def __call__(self) -> dict[str, Any]:
         body, self.qualities = evaluate(
-            self.project, "tiny", self.trained, self.built, self.predictions, self.plots, CONFIDENCE
+            self.project, "tiny", self.trained, self.built, self.predictions, self.plots, CONFIDENCE, self.baseline
         )
         return body
 
@@ -66,6 +70,7 @@ def test_every_network_reads_the_test_set_and_the_choice_is_made_on_validation(s
     assert body["choice"]["seed"] == 2
     assert (body["data"], body["images"], body["confidence"]) == ("tiny", len(images), CONFIDENCE)
     assert body["test_digest"] == read_card(stage.project.prepared("tiny"))["test_digest"]
+    misread = {}
     for variant, errors in ERRORS.items():
         found = body["variants"][variant]
         assert [row["seed"] for row in found["runs"]] == list(errors)
@@ -81,12 +86,19 @@ def test_every_network_reads_the_test_set_and_the_choice_is_made_on_validation(s
         assert found["test_error"]["deviation"] == pytest.approx(np.std(shown, ddof=1))
         assert found["test_error"]["n"] == 2
         assert found["validation_error"]["mean"] == pytest.approx(np.mean(list(errors.values())))
-        low, high = found["interval"]
-        assert low < found["test_error"]["mean"] < high
+        wrong = np.stack([np.load(stage.predictions / variant / f"seed-{seed}.npy") for seed in errors])
+        misread[variant] = wrong.argmax(axis=2) != labels
+        assert found["interval"] == pytest.approx(error_interval(misread[variant], CONFIDENCE), abs=1e-4)
     (pair,) = stage.qualities["pairs"]
     assert (pair["a"], pair["b"]) == ("first", "second")
-    best = [np.load(stage.predictions / name / "seed-2.npy").argmax(axis=1) != labels for name in ERRORS]
-    assert pair["only_a"] == int((best[0] & ~best[1]).sum())
+    expected = compare_recipes(misread["first"], misread["second"], CONFIDENCE)
+    assert pair["difference"] == pytest.approx(100 * (misread["first"].mean() - misread["second"].mean()))
+    assert (pair["seeds"], pair["p"], pair["holm_p"]) == ([2, 2], expected.p, expected.p)
+    against = body["against_baseline"]  # the chosen one minus the baseline
+    assert (against["baseline"], against["seeds"], against["p"]) == ("first", [2, 2], pytest.approx(expected.p))
+    assert against["interval"] == pytest.approx([-expected.high, -expected.low], abs=1e-6)
+    assert against["difference"] == pytest.approx(-pair["difference"])
+    assert body["threads"] == [1, 2]
     for variant in ERRORS:
         found = stage.qualities["networks"][variant]
         assert [one["seed"] for one in found] == [1, 2]
@@ -103,7 +115,7 @@ def test_every_network_reads_the_test_set_and_the_choice_is_made_on_validation(s
 def test_the_pictures_say_the_confidence_that_was_asked_for(stage: Stage, tmp_path: Path) -> None:
     body, images = stage(), {}
     rows = [
-        VariantErrors(name, [run["misread"] for run in found["runs"]], body["images"])
+        VariantErrors(name, [run["misread"] for run in found["runs"]], body["images"], tuple(found["interval"]))
         for name, found in body["variants"].items()
     ]
     for confidence in (CONFIDENCE, 0.95):
@@ -134,6 +146,11 @@ def test_twice_gives_the_same_and_the_run_folders_that_are_here_keep_it(stage: S
     path.write_text("{")
     stage()
     assert read_json(path)["measures"] == kept["measures"]
+
+
+def test_the_baseline_is_not_compared_with_itself(stage: Stage) -> None:
+    stage.baseline = "second"
+    assert stage()["against_baseline"] is None
 
 
 def test_damaged_weights_are_not_evaluated(stage: Stage) -> None:

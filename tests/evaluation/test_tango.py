@@ -3,13 +3,14 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import binom, norm
 
 from lenet.errors import LenetError
 from lenet.evaluation.paired import PairedCounts
-from lenet.evaluation.tango import noninferiority, score_interval
+from lenet.evaluation.tango import noninferiority, pass_probability, score_interval
 
 # Two tables of Fagerland, Lydersen and Laake (Statistics in Medicine 33, 2014, 2850-2875, and Statistical Analysis of
 # Contingency Tables, 2017, chapter 8): airway hyper-responsiveness before and after stem cell transplantation (Bentur
@@ -101,6 +102,26 @@ def test_a_network_worse_by_the_margin_passes_once_in_twenty(discordant: float) 
             passing += 1
         level += binom.pmf(b, n, share_b) * binom.cdf(passing - 1, n - b, share_a / (1 - share_b))
     assert 0.045 < level < 0.055
+
+
+@pytest.mark.parametrize(("discordant", "difference"), [(60, 0.0), (120, 0.0), (120, 0.1), (120, 0.2), (4, 0.1)])
+def test_what_a_margin_lets_through_is_what_a_simulation_lets_through(discordant: int, difference: float) -> None:
+    n, margin, trials = 10_000, 0.2, 400
+    share = max(discordant / n, difference / 100)
+    a, b = (share + difference / 100) / 2, (share - difference / 100) / 2
+    drawn = np.random.default_rng(discordant).multinomial(n, [a, b, 1 - a - b], trials)
+    passed = np.mean([noninferiority(PairedCounts(n, 0, int(x), int(y)), margin).passed for x, y, _ in drawn])
+    found = pass_probability(n, discordant, difference, margin)
+    assert found == pytest.approx(passed, abs=3.5 * math.sqrt(0.25 / trials))
+    if difference == margin:
+        assert found == pytest.approx(0.05, abs=0.01)
+
+
+def test_no_difference_passes_the_more_often_the_more_alike_two_are() -> None:
+    found = [pass_probability(10_000, discordant, 0.0, 0.2) for discordant in (40, 80, 120, 240)]
+    assert found == sorted(found, reverse=True)
+    assert 0.4 < found[2] < found[0] <= 1.0
+    assert pass_probability(100, 0, 0.0, 0.2) < 0.01  # too few images hardly ever pass
 
 
 @pytest.mark.parametrize("margin", [0.0, -1.0, 100.0, math.nan])

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import beta
 
 from lenet.errors import ConfigError, LenetError
+from lenet.evaluation.tango import pass_probability
 from lenet.promotion.decision import decide
 from lenet.promotion.verdict import Thresholds, Verdict
 from lenet.schema import parse
@@ -213,6 +214,22 @@ def test_the_verdict_as_lines_and_as_json() -> None:
     assert (tree["outcome"], tree["promote"], tree["stated_reason"], tree["images"]) == ("refuse", False, None, IMAGES)
     assert tree["checks"][-1] == {"name": "quality", "passed": False, "line": verdict.reasons[-1].line}
     assert tree["thresholds"]["margin_points"] == 0.2
+
+
+def test_a_stated_reason_says_what_it_lets_through() -> None:
+    verdict = gate(BETTER, reads(*CHAMPION), reason="new data")
+    equal, half, whole = (100 * pass_probability(IMAGES, 120, worse, 0.2) for worse in (0.0, 0.1, 0.2))
+    assert verdict.discordant == 120
+    assert verdict.risk == (
+        f"risk of a stated reason: of networks as good as the champion {equal:.0f} % pass the check against it, of"
+        f" those worse by 0.1 points {half:.0f} %, by 0.2 points {whole:.0f} % (10,000 images, of which one of the two"
+        " alone misreads 120)"
+    )
+    assert 40 < equal < 70
+    assert whole == pytest.approx(5, abs=0.6)
+    assert verdict.lines()[-2] == verdict.tree()["risk"] == verdict.risk
+    assert gate(BETTER, reads(*CHAMPION)).risk is None
+    assert gate(BETTER, None, reason="new data").risk is None
 
 
 def test_thresholds_are_read_as_params_yaml_gives_them() -> None:

@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_ind
 
 from lenet.evaluation.measures import spread
-from lenet.evaluation.over_seeds import SeedComparison
+from lenet.evaluation.over_seeds import SeedComparison, welch_test
 from lenet.report.answer import Answer, answer, compare_on_seeds, ranking, with_spread
 
 Errors = dict[str, dict[int, float]]
@@ -24,19 +24,17 @@ def measured(errors: Errors, test: dict[str, float] | None = None) -> dict[str, 
     return {"images": 10000, "confidence": 0.95, "choice": {"variant": best, "seed": 1}, "variants": variants}
 
 
-def pair(a: str, b: str, only_a: int, only_b: int, p: float = 1.0) -> dict[str, Any]:
-    difference = (only_a - only_b) / 100
-    interval = [difference - 0.1, difference + 0.2]
-    row = {"a": a, "b": b, "only_a": only_a, "only_b": only_b, "difference": difference}
-    return row | {"interval": interval, "p": p, "holm_p": min(1.0, 3 * p)}
+def pair(a: str, b: str, difference: float = 0.1, p: float = 1.0, seeds: tuple[int, int] = (5, 5)) -> dict[str, Any]:
+    row = {"a": a, "b": b, "seeds": list(seeds), "difference": difference}
+    return row | {"interval": [difference - 0.1, difference + 0.2], "p": p, "holm_p": min(1.0, 3 * p)}
 
 
-def told(errors: Errors, pairs: list[dict[str, Any]], **test: float) -> Answer:
-    return answer(measured(errors, test), {"pairs": pairs}, errors)
+def told(errors: Errors, pairs: list[dict[str, Any]], against: dict[str, Any] | None = None, **test: float) -> Answer:
+    return answer(measured(errors, test) | {"against_baseline": against}, {"pairs": pairs}, errors)
 
 
 def test_the_chosen_and_the_runner_up_are_those_of_validation() -> None:
-    found = told(THREE, [pair("tanh", "norm", 4, 9), pair("tanh", "relu", 3, 3), pair("relu", "norm", 3, 3)], relu=0.1)
+    found = told(THREE, [pair("tanh", "norm"), pair("tanh", "relu"), pair("relu", "norm")], relu=0.1)
     assert ranking(measured(THREE)) == ["norm", "tanh", "relu"]  # relu's fourth seed counts in its mean
     assert found.lead.startswith("norm was chosen: 0.75 ± 0.07 % validation error (mean ± standard deviation, n = 2 s")
     assert "It misreads 0.50 ± 0.00 % of the 10,000 test images." in found.lead
@@ -44,49 +42,68 @@ def test_the_chosen_and_the_runner_up_are_those_of_validation() -> None:
     assert found.grounds[-1].startswith("The lowest mean test error is relu's, 0.10")
 
 
-def test_only_shared_seeds_are_paired() -> None:
+def test_all_seeds_are_compared_whichever_they_are() -> None:
     found = compare_on_seeds(THREE, "tanh", "relu", 0.9)
     assert isinstance(found, SeedComparison)
-    expected = ttest_rel([0.9, 0.8, 1.0], [0.8, 0.85, 0.9])
-    assert (found.n, found.confidence) == (3, 0.9)
+    expected = ttest_ind([0.9, 0.8, 1.0], [0.8, 0.85, 0.9, 5.0], equal_var=False)
+    assert (found.n_a, found.n_b, found.confidence) == (3, 4, 0.9)
     assert found.p == pytest.approx(expected.pvalue)
-    assert found.mean == pytest.approx(0.05)
+    assert found.mean == pytest.approx(0.9 - 1.8875)
 
 
 @pytest.mark.parametrize(
     ("other", "verdict"),
     [
-        ({1: 0.9, 2: 1.0, 3: 0.95}, "That difference may well be chance: over 3 shared seeds, p = "),
-        ({1: 1.5, 2: 1.4, 3: 1.51}, "but so few seeds carry no claim; 5 or more would."),
-        ({4: 1.5, 5: 1.4}, "cannot be said: no two seeds or more"),
-        ({1: 1.5}, "cannot be said: no two seeds or more"),
+        ([0.9, 1.0, 0.95], "So few seeds carry no claim (over 5 and 3 seeds, p = "),
+        ([1.5, 1.4, 1.51, 1.5], "So few seeds carry no claim (over 5 and 4 seeds, p = "),
+        ([1.5], "cannot be said: not two seeds of both"),
+        ([0.9, 0.7, 0.95, 0.6, 0.8], "That difference is not shown: over 5 and 5 seeds, p = "),
     ],
 )
-def test_few_seeds_claim_nothing(other: dict[int, float], verdict: str) -> None:
-    found = told({"best": {1: 0.8, 2: 0.7, 3: 0.85}, "other": other}, [pair("best", "other", 30, 31)])
+def test_few_seeds_claim_nothing_and_a_large_p_shows_nothing(other: list[float], verdict: str) -> None:
+    errors = {"best": dict(enumerate([0.8, 0.7, 0.85, 0.7, 0.6])), "other": dict(enumerate(other))}
+    found = told(errors, [pair("best", "other", seeds=(5, max(2, len(other))))])
     assert verdict in found.lead
+    assert "chance explains" not in "".join((found.lead, *found.grounds))
 
 
 def test_five_seeds_may_and_p_is_said() -> None:
-    errors = {"best": dict(enumerate([0.8, 0.7, 0.75, 0.7, 0.8])), "other": dict(enumerate([1.0, 0.9, 1.0, 0.9, 1.1]))}
-    found = told(errors, [pair("other", "best", 40, 10, 0.0001)])
-    assert "Chance would seldom show as much: over 5 shared seeds, p = 0.000" in found.lead
-    assert "0.23 points lower than other's (95 % interval -0.29 to -0.17" in found.grounds[0]
-    assert "say little" not in found.grounds[0]
-    assert "picked by the same figures" not in found.grounds[0]  # of two there is one difference alone
+    best, other = [0.8, 0.7, 0.75, 0.7, 0.8], [1.0, 0.9, 1.0, 0.9, 1.1]
+    against = {"baseline": "other", "seeds": [5, 5], "difference": -0.3, "interval": [-0.4, -0.2], "p": 0.001}
+    errors = {"best": dict(enumerate(best)), "other": dict(enumerate(other))}
+    found = told(errors, [pair("other", "best", 0.3, 0.0001)], against)
+    assert "Chance would seldom show as much: over 5 and 5 seeds, p = 0.00" in found.lead
+    last, seeds, images = found.grounds
+    assert last.startswith("On images that chose nothing: best against other, the baseline")
+    assert "all seeds (5 and 5): -0.30 points (95 % interval -0.40 to -0.20), over images and seeds: p = 0.001" in last
+    assert last.endswith("chance would seldom do that.")
+    expected = welch_test(best, other)
+    assert f"0.23 points lower than other's (5 and 5 seeds, 95 % interval {expected.low:+.2f} to" in seeds
+    assert f"a true difference of {expected.detectable:.2f} points is found with 80 % power" in seeds
+    assert "the same validation digits served every choice" in seeds
+    assert "carry no claim" not in seeds
+    assert "picked by the same figures" not in seeds  # of two there is one difference alone
     # Turned round: the chosen one first, its interval too.
-    assert "best's alone misreads 10 of 10,000 images and other's alone 40" in found.grounds[1]
-    assert "of -0.30 points (95 % interval -0.50 to -0.20; McNemar's exact test, p = 0.0001)" in found.grounds[1]
-    assert "chance would seldom do that" in found.grounds[1]
-    assert len(found.grounds) == 2
+    assert "best against the runner-up other: -0.30 points (95 % interval -0.50 to -0.20) over images and" in images
+    assert "seeds, p = 0.0001: chance would seldom do that." in images
 
 
-def test_shared_seeds_may_speak_for_the_runner_up() -> None:
-    errors = {
-        "best": {1: 0.8, 2: 0.9, 3: 1.0, 4: 0.1, 5: 0.1},
-        "other": {1: 0.7, 2: 0.81, 3: 0.9},
-    }
-    assert "Over the 3 shared seeds other is the better one" in told(errors, [pair("best", "other", 1, 1)]).lead
+@pytest.mark.parametrize(
+    ("p", "seeds", "said"),
+    [(0.001, [5, 3], "so few seeds carry no claim"), (0.2, [7, 7], "a difference is not shown")],
+)
+def test_the_baseline_is_claimed_against_by_p_and_enough_seeds(p: float, seeds: list[int], said: str) -> None:
+    against = {"baseline": "relu", "seeds": seeds, "difference": -0.3, "interval": [-0.4, 0.2], "p": p}
+    assert told(THREE, [], against).grounds[0].endswith(f"p = {p:.2g}, {said}.")
+
+
+def test_the_seeds_may_speak_for_the_runner_up() -> None:
+    errors = {"best": {seed: 1.0 + 0.01 * seed for seed in range(5)}, "other": dict.fromkeys(range(5), 1.5)}
+    errors["other"][1] = 1.51
+    body = measured(errors) | {"against_baseline": None}
+    swapped = {"best": errors["other"], "other": errors["best"]}
+    found = answer(body, {"pairs": []}, swapped)  # of equals in the mean the order decides; here the seeds disagree
+    assert "By all its seeds other is the better one" in found.lead
 
 
 def test_one_variant_has_nobody_to_beat() -> None:

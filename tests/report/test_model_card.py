@@ -161,7 +161,7 @@ def test_what_was_not_measured_is_left_out(facts: CardFacts) -> None:
 
 def test_a_search_that_took_part_is_told(facts: CardFacts) -> None:
     assert "of a search" not in model_card(facts)
-    searched = ({"trials": {"all": 20}}, {"candidates": [{}, {}, {}], "paired": {"n": 5}})
+    searched = ({"trials": {"all": 20}}, {"candidates": [{}, {}, {}], "comparison": {"n_a": 5}})
     card = model_card(replace(facts, search=searched))
     assert "the best of 20 trials of a search, of which the best 3 were trained again; its figures" in card
     assert "those of 5 further seeds" in card

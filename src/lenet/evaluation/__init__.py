@@ -1,1 +1,1 @@
-"""The only reader of the test set: predictions, measures and plots."""
+"""What reads the test set, for itself and for those above: predictions, measures and plots."""

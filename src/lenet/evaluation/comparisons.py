@@ -11,7 +11,7 @@ import numpy as np
 
 from lenet.evaluation import canvas
 from lenet.evaluation.canvas import BLUE, CYCLE, DASHES, INK, MARKED_EPOCHS, ORANGE, History
-from lenet.evaluation.measures import CONFIDENCE, PERCENT, exact_interval
+from lenet.evaluation.measures import CONFIDENCE, PERCENT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,11 +27,13 @@ class VariantErrors:
         variant: its name.
         errors: images misread, one count for each seed.
         images: images in the test set, the same for each seed.
+        interval: of the error over images and seeds (`crossed.error_interval`), low and high in percent.
     """
 
     variant: str
     errors: Sequence[int]
     images: int
+    interval: tuple[float, float]
 
 
 def compare_curves(curves: Mapping[str, Sequence[History]], path: Path, title: str) -> None:
@@ -84,10 +86,10 @@ def compare_errors(
     title: str = "Test error of each variant",
     confidence: float = CONFIDENCE,
 ) -> None:
-    """Draw each variant's test error: a dot for each seed, their mean, and the exact interval of all seeds together.
+    """Draw each variant's test error: a dot for each seed, their mean, and its interval over images and seeds.
 
-    The interval counts every seed's images as if they were new ones. It says how far the count is from exact, not
-    whether two variants differ: those read the same images, and are compared in pairs (`paired`).
+    The interval says where another test set and other seeds may put the mean, not whether two variants differ: those
+    read the same images, and are compared in pairs (`matrix`).
 
     Args:
         rows: the variants, drawn from top to bottom.
@@ -100,14 +102,16 @@ def compare_errors(
     if not rows:
         canvas.sentence(axes, "No variant was evaluated yet.")
         return canvas.save(figure, path)
-    canvas.style(axes, f"Dot: one seed   Line: mean   Bar: exact {PERCENT * confidence:g} % interval, all seeds pooled")
+    canvas.style(
+        axes, f"Dot: one seed   Line: mean   Bar: its {PERCENT * confidence:g} % interval over images and seeds"
+    )
     axes.grid(visible=False, axis="y")
     for place, row in enumerate(rows):
         if not row.errors:
             _beside(axes, place, "no run")
             continue
         rates = [PERCENT * errors / row.images for errors in row.errors]
-        low, high = exact_interval(sum(row.errors), row.images * len(row.errors), confidence)
+        low, high = row.interval
         axes.barh(place, high - low, left=low, height=0.56, color=BLUE, alpha=0.18, linewidth=0)
         # Seeds with the same count lie over each other: the more there are, the darker the dot.
         axes.plot(rates, [place] * len(rates), "o", color=BLUE, markersize=5, alpha=0.55, markeredgewidth=0)

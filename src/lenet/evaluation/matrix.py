@@ -1,4 +1,4 @@
-"""Every variant against every other on the same test images: who misreads less, and whether chance explains it."""
+"""Every variant against every other on the same test images, over images and seeds: who misreads less, is it shown?"""
 
 from __future__ import annotations
 
@@ -6,42 +6,38 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lenet.evaluation.paired import compare, holm
+from lenet.evaluation.crossed import LEAST_SEEDS, Misread, RecipeDifference, compare_recipes
+from lenet.evaluation.paired import holm
 
 DECIMALS = 6
 
 
-def comparison_matrix(misread: Mapping[str, NDArray[np.bool_]], confidence: float) -> list[dict[str, Any]]:
-    """Compare every pair of networks by McNemar's exact test, the p-values adjusted together after Holm (1979).
+def comparison_matrix(misread: Mapping[str, Misread], confidence: float) -> list[dict[str, Any]]:
+    """Compare every pair of variants over images and seeds, the p-values adjusted together after Holm (1979).
 
     Args:
-        misread: for each variant which images its network misreads, bool [n]; one network a variant, the one with the
-            lowest validation error, for the test speaks of two networks and not of two recipes.
-        confidence: of the interval of the difference (Tango, 1998).
+        misread: for each variant which images the network of each of its seeds misreads, bool [seeds, n]. A variant
+            with one seed is left out: two networks are compared by `lenet compare`.
+        confidence: of the interval of the difference (`compare_recipes`).
 
     Returns:
-        One row a pair: a, b, only_a and only_b (images that one alone misreads), difference of error a - b in
-        percentage points with its interval, p and holm_p.
+        One row a pair: a, b, their seeds, difference of mean error a - b in percentage points with its interval, p
+        and holm_p.
     """
-    pairs = list(itertools.combinations(misread, 2))
-    found = [compare(misread[a], misread[b], confidence) for a, b in pairs]
+    pairs = list(itertools.combinations((name for name, found in misread.items() if len(found) >= LEAST_SEEDS), 2))
+    found = [compare_recipes(misread[a], misread[b], confidence) for a, b in pairs]
     adjusted = holm([one.p for one in found]) if found else ()
-    rows = []
-    for (a, b), one, p in zip(pairs, found, adjusted, strict=True):
-        counts = one.counts
-        rows.append(
-            {
-                "a": a,
-                "b": b,
-                "only_a": counts.only_a,
-                "only_b": counts.only_b,
-                "difference": round(counts.difference, DECIMALS),
-                "interval": [round(one.low, DECIMALS), round(one.high, DECIMALS)],
-                "p": one.p,
-                "holm_p": p,
-            }
-        )
-    return rows
+    return [
+        {"a": a, "b": b} | difference_tree(one) | {"holm_p": p}
+        for (a, b), one, p in zip(pairs, found, adjusted, strict=True)
+    ]
+
+
+def difference_tree(found: RecipeDifference) -> dict[str, Any]:
+    """Return a difference as JSON takes it."""
+    return {
+        "seeds": [found.seeds_a, found.seeds_b],
+        "difference": round(found.difference, DECIMALS),
+        "interval": [round(found.low, DECIMALS), round(found.high, DECIMALS)],
+        "p": found.p,
+    }

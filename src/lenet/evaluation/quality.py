@@ -1,6 +1,6 @@
 """All that is measured of one network on the test set beside its error; one process a network where there are many.
 
-The test set is read here once for each network, after every choice was made.
+The test set is read here for each network after every choice of a recipe was made.
 """
 
 from __future__ import annotations

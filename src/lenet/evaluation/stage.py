@@ -1,4 +1,4 @@
-"""The evaluation of all variants: the choice first, on validation; then, once, the test set."""
+"""The evaluation of all variants: the choice first, on validation; then the test set."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from lenet.errors import DamagedError
 from lenet.evaluation import measures
 from lenet.evaluation.choice import choose
 from lenet.evaluation.comparisons import VariantErrors, compare_errors
+from lenet.evaluation.crossed import LEAST_SEEDS, Misread, compare_recipes, error_interval
 from lenet.evaluation.doubtful import doubtful_indices
-from lenet.evaluation.matrix import comparison_matrix
+from lenet.evaluation.matrix import comparison_matrix, difference_tree
 from lenet.evaluation.measures import spread
 from lenet.evaluation.quality import Network, measure_networks
 from lenet.evaluation.quality_pictures import draw_qualities
@@ -51,9 +52,10 @@ def evaluate(
     predictions: Path,
     plots: Path,
     confidence: float,
+    baseline: str,
     workers: int = 1,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Choose on validation, then read the test set once with every trained network.
+    """Choose on validation, then read the test set with every trained network.
 
     Args:
         project: where things are.
@@ -63,11 +65,12 @@ def evaluate(
         predictions: folder for the logits of each network, [n, classes] as <variant>/seed-<seed>.npy.
         plots: folder for the pictures.
         confidence: of the intervals.
+        baseline: the variant that the chosen one is compared with, on the test set and as the last thing done.
         workers: networks that are measured at once.
 
     Returns:
-        The choice, each variant's measures and the comparison of every pair, errors in percent; and, apart, the
-        qualities of each network (`quality.measure_network`).
+        The choice, each variant's measures and its comparison with the baseline, errors in percent; and, apart, the
+        comparison of every pair and the qualities of each network (`quality.measure_network`).
     """
     errors = {
         variant: {run["seed"]: run["measures"]["val/error"] for run in runs if "val/error" in run["measures"]}
@@ -89,24 +92,23 @@ def evaluate(
         for run in runs
     ]
     measured = measure_networks(networks, prepared, confidence, workers)
-    variants, qualities = {}, {}
-    for variant in trained:
+    variants, qualities, wrong = {}, {}, {}
+    for variant, runs in trained.items():
+        files = [predictions / variant / f"seed-{run['seed']}.npy" for run in runs]
+        wrong[variant] = np.stack([measures.misread(np.load(path), labels) for path in files])
         own = [found for network, found in zip(networks, measured, strict=True) if network.variant == variant]
         rows = [row for row, _ in own]
         for row in rows:
             _tell_run(project, row, card["test_digest"])
-        variants[variant] = _variant(rows, len(labels), confidence) | {
+        variants[variant] = _variant(rows, wrong[variant], confidence) | {
             "validation_error": asdict(choice.validation[variant]),
             "calibration_error": asdict(spread([quality["calibration_error"] for _, quality in own])),
         }
         qualities[variant] = [quality for _, quality in own]
-    logits = {
-        variant: np.load(predictions / variant / f"seed-{min(errors[variant], key=errors[variant].__getitem__)}.npy")
-        for variant in trained
-    }
+    logits = np.load(predictions / choice.variant / f"seed-{choice.seed}.npy")
     best = next(row for row in variants[choice.variant]["runs"] if row["seed"] == choice.seed)
     network = f"{choice.variant}, seed {choice.seed} (run {best['fingerprint'][:SHORT]})"
-    _draw(plots, variants, logits[choice.variant], labels, images, network, confidence)
+    _draw(plots, variants, logits, labels, images, network, confidence)
     draw_qualities(plots, qualities, choice.variant, confidence)
     body = {
         "data": data,
@@ -114,15 +116,24 @@ def evaluate(
         "images": len(labels),
         "confidence": confidence,
         "choice": {"variant": choice.variant, "seed": choice.seed, "by": "mean validation error over the seeds"},
+        "against_baseline": _against(baseline, choice.variant, wrong, confidence),
+        "threads": sorted({count for runs in trained.values() for run in runs for count in run.get("threads", ())}),
         "variants": variants,
     }
-    pairs = comparison_matrix({name: measures.misread(found, labels) for name, found in logits.items()}, confidence)
+    pairs = comparison_matrix(wrong, confidence)
     return body, {"test_digest": card["test_digest"], "confidence": confidence, "pairs": pairs, "networks": qualities}
 
 
-def _variant(rows: list[dict[str, Any]], images: int, confidence: float) -> dict[str, Any]:
+def _against(baseline: str, chosen: str, wrong: dict[str, Misread], confidence: float) -> dict[str, Any] | None:
+    """Return the chosen recipe against the baseline on the test set; None where they are one, or one seed is all."""
+    if baseline == chosen or min(len(wrong[name]) for name in (baseline, chosen)) < LEAST_SEEDS:
+        return None
+    return {"baseline": baseline} | difference_tree(compare_recipes(wrong[chosen], wrong[baseline], confidence))
+
+
+def _variant(rows: list[dict[str, Any]], wrong: Misread, confidence: float) -> dict[str, Any]:
     error = spread([row["error"] for row in rows])
-    low, high = measures.exact_interval(sum(row["misread"] for row in rows), images * len(rows), confidence)
+    low, high = error_interval(wrong, confidence)
     loss = spread([row["loss"] for row in rows])
     return {
         "test_error": asdict(error),
@@ -161,7 +172,8 @@ def _draw(
 
     plots.mkdir(parents=True, exist_ok=True)
     rows = [
-        VariantErrors(name, [run["misread"] for run in found["runs"]], len(labels)) for name, found in variants.items()
+        VariantErrors(name, [run["misread"] for run in found["runs"]], len(labels), tuple(found["interval"]))
+        for name, found in variants.items()
     ]
     compare_errors(rows, plots / "test_errors.png", confidence=confidence)
     classes = logits.shape[1]

@@ -16,6 +16,7 @@ from lenet.evaluation.measures import CONFIDENCE, PERCENT
 if TYPE_CHECKING:
     from lenet.evaluation.paired import PairedCounts
 
+LIKELY_DEVIATIONS = 8  # standard deviations from the mean beyond which a count is not expected
 HALVINGS = 60  # of the range from -1 to 1: to the last bit of a float64
 
 
@@ -79,6 +80,44 @@ def noninferiority(counts: PairedCounts, margin: float, confidence: float = CONF
     upper = _limit(counts, -float(ndtri(checked_confidence(confidence))))
     p = float(ndtr(_score(counts, margin / PERCENT)))
     return NonInferiority(counts.difference, upper, margin, confidence, p)
+
+
+def pass_probability(
+    n: int, discordant: int, difference: float, margin: float, confidence: float = CONFIDENCE
+) -> float:
+    """Return how often `noninferiority` passes a network that is truly worse by `difference`.
+
+    The two counts of images that one network alone misreads follow a multinomial distribution; for each count of b's
+    the largest of a's that still passes is looked up, since fewer errors of a never fail.
+
+    Args:
+        n: images.
+        discordant: how many of them one network alone misreads, as counted in two that were compared; networks that
+            differ by `difference` are taken to tell as many apart, or as many as that difference needs.
+        difference: true error of a minus that of b, in percentage points, at least 0.
+        margin: as `noninferiority` takes it.
+        confidence: as `noninferiority` takes it.
+
+    Raises:
+        LenetError: no such confidence.
+    """
+    from scipy.special import bdtr, ndtri
+
+    from lenet.evaluation.paired import PairedCounts
+
+    needed = float(ndtri(checked_confidence(confidence)))
+    apart = difference / PERCENT
+    share = max(discordant / n, 1 / n, apart)
+    a, b = (share + apart) / 2, (share - apart) / 2
+    most = min(n, round(n * b + LIKELY_DEVIATIONS * (math.sqrt(n * b) + 1)))
+    only_a, total, below = 0, 0.0, 0.0
+    for only_b in range(most + 1):
+        while only_a + only_b <= n and _score(PairedCounts(n, 0, only_a, only_b), margin / PERCENT) < -needed:
+            only_a += 1  # the first that does not pass; it grows with only_b
+        reached = float(bdtr(only_b, n, b))
+        total += (reached - below) * (float(bdtr(only_a - 1, n - only_b, a / (1.0 - b))) if only_a else 0.0)
+        below = reached
+    return min(1.0, total)
 
 
 def checked_confidence(confidence: float) -> float:

@@ -77,8 +77,9 @@ def decide(
         frozen = _read("reference", reference, labels)
         checks.append(_no_worse("reference", count_pairs(wrong, frozen != labels), thresholds))
     checks += last
+    discordant = None if champion is None else counts.only_a + counts.only_b
     outcome: Outcome = "promote" if all(check.passed for check in checks) else "refuse"
-    return Verdict(outcome, tuple(checks), reason, n, gate_uses, thresholds)
+    return Verdict(outcome, tuple(checks), reason, n, gate_uses, thresholds, discordant)
 
 
 def _read(name: str, predictions: Predictions, labels: NDArray[np.integer]) -> NDArray[np.integer]:

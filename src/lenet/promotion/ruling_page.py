@@ -20,7 +20,7 @@ def write_ruling(project: Project, headline: str, registry: str, judgement: Judg
     if judgement is not None:
         verdict = judgement.verdict
         rows = [(one.name, "passed" if one.passed else "failed", one.line) for one in verdict.reasons]
-        paragraphs = (f"{judgement.title}.", f"{verdict.wear}.")
+        paragraphs = (f"{judgement.title}.", *(f"{note}." for note in verdict.notes))
         sections.append(Section("What the gate asked", paragraphs, Table(("check", "", "why"), rows)))
     path = project.root / RULING
     page = markdown(headline[0].upper() + headline[1:], lead, sections, home=path.parent)

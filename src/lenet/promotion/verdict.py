@@ -53,6 +53,7 @@ class Verdict:
         images: how many the verdict stands on.
         gate_uses: how often these images had been used for a verdict before.
         thresholds: what was asked for.
+        discordant: images that challenger or champion alone misreads; None where there is no champion.
     """
 
     outcome: Outcome
@@ -61,6 +62,7 @@ class Verdict:
     images: int
     gate_uses: int
     thresholds: Thresholds
+    discordant: int | None = None
 
     @property
     def promote(self) -> bool:
@@ -86,10 +88,34 @@ class Verdict:
             f"{uses}: that one of {tried:,} no better than the champion passes for quality is at most {chance} likely"
         )
 
+    @property
+    def risk(self) -> str | None:
+        """What a stated reason lets through by design, as a line; None where there is none, or no champion."""
+        if self.stated_reason is None or self.discordant is None:
+            return None
+        from lenet.evaluation.tango import pass_probability
+
+        margin, confidence = self.thresholds.margin_points, self.thresholds.confidence
+        equal, half, whole = (
+            f"{100 * pass_probability(self.images, self.discordant, worse, margin, confidence):.0f} %"
+            for worse in (0.0, margin / 2, margin)
+        )
+        return (
+            f"risk of a stated reason: of networks as good as the champion {equal} pass the check against it, of those"
+            f" worse by {margin / 2:g} points {half}, by {margin:g} points {whole} ({self.images:,} images, of which"
+            f" one of the two alone misreads {self.discordant:,})"
+        )
+
     def lines(self) -> tuple[str, ...]:
-        """Return the verdict as lines for a terminal: the outcome, each check, and the use of the images."""
+        """Return the verdict as lines for a terminal: the outcome, each check, and what else to know."""
         checks = (f"{'passed' if check.passed else 'failed'} {check.name}: {check.line}" for check in self.reasons)
-        return (self.outcome, *checks, self.wear)
+        return (self.outcome, *checks, *self.notes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader has to know beside the checks: the risk of a stated reason, and the use of the images."""
+        risk = self.risk
+        return (self.wear,) if risk is None else (risk, self.wear)
 
     def tree(self) -> dict[str, Any]:
         """Return the verdict as JSON takes it."""
@@ -101,5 +127,6 @@ class Verdict:
             "images": self.images,
             "gate_uses": self.gate_uses,
             "gate_wear": self.wear,
+            "risk": self.risk,
             "thresholds": asdict(self.thresholds),
         }

@@ -1,7 +1,7 @@
 """The answer in plain sentences: which variant is best, by how much, and whether that is chance.
 
 Pure: from results/evaluation.json, results/quality.json and the validation errors that the training stages kept. The
-choice and the runner-up are those of validation; the test set is asked whether two networks differ, and chooses
+choice and the runner-up are those of validation; the test set is asked whether two recipes differ, and chooses
 nothing.
 """
 
@@ -13,13 +13,7 @@ from typing import Any
 
 from lenet.errors import LenetError
 from lenet.evaluation.measures import PERCENT
-from lenet.evaluation.over_seeds import SeedComparison, paired_over_seeds
-
-SIGNIFICANT = 0.05
-"""Level of both tests."""
-
-CLAIM_SEEDS = 5
-"""Paired seeds from which on a difference of recipes may be claimed (CONTRIBUTING.md, figures)."""
+from lenet.evaluation.over_seeds import CLAIM_SEEDS, POWER, SIGNIFICANT, SeedComparison, welch_test
 
 ErrorsBySeed = Mapping[str, Mapping[int, float]]
 """For each variant its validation error in percent, by seed."""
@@ -57,12 +51,12 @@ def seeds(count: int) -> str:
 
 
 def answer(evaluation: Mapping[str, Any], quality: Mapping[str, Any], errors: ErrorsBySeed) -> Answer:
-    """Return which variant was chosen, by how much it is ahead, and whether chance explains that.
+    """Return which variant was chosen, by how much it is ahead, and whether that is more than chance.
 
     Args:
         evaluation: results/evaluation.json.
         quality: results/quality.json, for its `pairs`; nothing is said of two that it did not compare.
-        errors: validation errors by seed; variants may have different seeds, the shared ones are paired.
+        errors: validation errors in percent by seed; variants may have different seeds.
     """
     best, *others = ranking(evaluation)
     validation, test = evaluation["variants"][best]["validation_error"], evaluation["variants"][best]["test_error"]
@@ -76,19 +70,21 @@ def answer(evaluation: Mapping[str, Any], quality: Mapping[str, Any], errors: Er
     behind = evaluation["variants"][second]["validation_error"]
     gap = f"The runner-up on validation is {second} with {with_spread(behind)} % (n = {seeds(behind['n'])})"
     compared = compare_on_seeds(errors, best, second, evaluation["confidence"])
-    recipes = _told_seeds(compared, best, second, len(others) + 1)
-    networks = _told_images(quality["pairs"], best, second, evaluation)
     return Answer(
         f"{chosen} {gap}. {_verdict(compared, second)}",
-        (recipes, *networks, *_lower_on_test(evaluation, best)),
+        (
+            *_told_baseline(evaluation, best),
+            _told_seeds(compared, best, second, len(others) + 1),
+            *_told_images(quality["pairs"], best, second, evaluation),
+            *_lower_on_test(evaluation, best),
+        ),
     )
 
 
 def compare_on_seeds(errors: ErrorsBySeed, a: str, b: str, confidence: float) -> SeedComparison | str:
-    """Return the paired t-test of a's validation error against b's over the shared seeds, or why there is none."""
-    shared = sorted(set(errors[a]) & set(errors[b]))
+    """Return Welch's test of a's validation error against b's over their seeds, or why there is none."""
     try:
-        return paired_over_seeds([errors[a][seed] for seed in shared], [errors[b][seed] for seed in shared], confidence)
+        return welch_test(list(errors[a].values()), list(errors[b].values()), confidence)
     except LenetError as error:
         return str(error)
 
@@ -96,35 +92,45 @@ def compare_on_seeds(errors: ErrorsBySeed, a: str, b: str, confidence: float) ->
 def _verdict(found: SeedComparison | str, second: str) -> str:
     """Return the last sentence of the lead: whether it is chance."""
     if isinstance(found, str):
-        return "Whether the difference is chance cannot be said: no two seeds or more that both were trained with."
+        return "Whether the difference is chance cannot be said: not two seeds of both."
+    over = f"over {found.n_a} and {found.n_b} seeds, p = {found.p:.2g}"
+    if found.fewest < CLAIM_SEEDS:
+        return f"So few seeds carry no claim ({over}): {CLAIM_SEEDS} or more of either would."
     if found.p >= SIGNIFICANT:
-        return f"That difference may well be chance: over {found.n} shared seeds, p = {found.p:.2g}."
+        return f"That difference is not shown: {over}."
     if found.mean > 0:
-        return f"Over the {found.n} shared seeds {second} is the better one (p = {found.p:.2g}): train both with more."
-    if found.n < CLAIM_SEEDS:
-        return (
-            f"Over {found.n} shared seeds chance would seldom show as much (p = {found.p:.2g}), but so few seeds carry"
-            f" no claim; {CLAIM_SEEDS} or more would."
-        )
-    return f"Chance would seldom show as much: over {found.n} shared seeds, p = {found.p:.2g}."
+        return f"By all its seeds {second} is the better one ({over}): train both with more."
+    return f"Chance would seldom show as much: {over}."
+
+
+def _told_baseline(evaluation: Mapping[str, Any], best: str) -> tuple[str, ...]:
+    """Tell the last thing that was done: the chosen recipe against the baseline on images that chose nothing."""
+    found = evaluation.get("against_baseline")
+    if found is None:
+        return ()
+    told = (
+        f"On images that chose nothing: {best} against {found['baseline']}, the baseline that was named beforehand, on"
+        f" the {evaluation['images']:,} test images with all seeds ({found['seeds'][0]} and {found['seeds'][1]}):"
+        f" {_difference(found, evaluation)}, over images and seeds: {_told_p(found['p'], found['seeds'])}."
+    )
+    return (told,)
 
 
 def _told_seeds(found: SeedComparison | str, best: str, second: str, contestants: int) -> str:
     if isinstance(found, str):
         return f"Recipes, over seeds: {best} and {second} cannot be compared ({found})."
     side = "lower" if found.mean < 0 else "higher"
-    half = (found.high - found.low) / 2
     told = (
-        f"Recipes, over seeds: paired over the {found.n} seeds that both were trained with, {best}'s validation error"
-        f" is {abs(found.mean):.2f} points {side} than {second}'s ({PERCENT * found.confidence:g} % interval"
-        f" {found.low:+.2f} to {found.high:+.2f}, paired t-test p = {found.p:.2g})."
+        f"Recipes, over seeds: {best}'s validation error is {abs(found.mean):.2f} points {side} than {second}'s"
+        f" ({found.n_a} and {found.n_b} seeds, {PERCENT * found.confidence:g} % interval {found.low:+.2f} to"
+        f" {found.high:+.2f}, Welch's test p = {found.p:.2g}). With this spread and so many seeds a true difference of"
+        f" {found.detectable:.2f} points is found with {PERCENT * POWER:g} % power, a smaller one less often. The p"
+        " speaks of seeds only: the same validation digits served every choice before it."
     )
-    if found.p >= SIGNIFICANT:
-        told += f" {found.n} seeds with this spread could have shown some {half:.2f} points or more, and no less."
     if contestants > 2:
         told += f" The best of {contestants} was picked by the same figures, so p is too small rather than too large."
-    if found.n < CLAIM_SEEDS:
-        told += f" {found.n} seeds say little; with {CLAIM_SEEDS} or more (seeds in params.yaml) the test has a chance."
+    if found.fewest < CLAIM_SEEDS:
+        told += f" {found.fewest} seeds show a spread and carry no claim; {CLAIM_SEEDS} or more (params.yaml) would."
     return told
 
 
@@ -134,19 +140,34 @@ def _told_images(
     pair = next((one for one in pairs if {one["a"], one["b"]} == {best, second}), None)
     if pair is None:
         return ()
-    sign = 1 if pair["a"] == best else -1
-    only_best, only_second = (pair["only_a"], pair["only_b"])[::sign]
-    low, high = sorted(sign * limit for limit in pair["interval"])
-    verdict = "chance explains that" if pair["holm_p"] >= SIGNIFICANT else "chance would seldom do that"
+    if pair["a"] != best:
+        low, high = pair["interval"]
+        turned = {"difference": -pair["difference"], "interval": [-high, -low], "seeds": pair["seeds"][::-1]}
+        pair = {**pair, **turned}
     adjusted = f", {pair['holm_p']:.2g} after Holm for {len(pairs)} comparisons" if len(pairs) > 1 else ""
     told = (
-        f"Networks, on the test images: of the network of each with the lowest validation error, {best}'s alone"
-        f" misreads {only_best} of {evaluation['images']:,} images and {second}'s alone {only_second}, a difference of"
-        f" {sign * pair['difference']:+.2f} points ({PERCENT * evaluation['confidence']:g} % interval {low:+.2f} to"
-        f" {high:+.2f}; McNemar's exact test, p = {pair['p']:.2g}{adjusted}): {verdict}. This speaks of two networks,"
-        " not of two recipes, and has chosen nothing."
+        f"On the test images, with all seeds, {best} against the runner-up {second}: {_difference(pair, evaluation)}"
+        f" over images and seeds, p = {pair['p']:.2g}{adjusted}: {_told_p(pair['holm_p'], pair['seeds'], bare=True)}."
+        " This has chosen nothing."
     )
     return (told,)
+
+
+def _difference(found: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
+    low, high = found["interval"]
+    return (
+        f"{found['difference']:+.2f} points ({PERCENT * evaluation['confidence']:g} % interval {low:+.2f} to"
+        f" {high:+.2f})"
+    )
+
+
+def _told_p(p: float, counts: Sequence[int], bare: bool = False) -> str:
+    """Return what a p says of a difference of recipes with so many seeds, `bare` without the p itself."""
+    if min(counts) < CLAIM_SEEDS:
+        said = "so few seeds carry no claim"
+    else:
+        said = "chance would seldom do that" if p < SIGNIFICANT else "a difference is not shown"
+    return said if bare else f"p = {p:.2g}, {said}"
 
 
 def _lower_on_test(evaluation: Mapping[str, Any], best: str) -> tuple[str, ...]:

@@ -171,8 +171,8 @@ def _chosen(facts: CardFacts) -> Section:
         summary, refit = facts.search
         told.append(
             f"“refitted” is the best of {summary['trials']['all']} trials of a search, of which the best"
-            f" {len(refit['candidates'])} were trained again; its figures here are those of {refit['paired']['n']}"
-            " further seeds, which chose nothing."
+            f" {len(refit['candidates'])} were trained again; its figures here are those of"
+            f" {refit['comparison']['n_a']} further seeds, which chose nothing."
         )
     told.append(
         f"To become champion it has to pass a gate: an error whose upper {100 * gate.confidence:g} % limit stays below"

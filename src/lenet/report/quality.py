@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from statistics import mean
 from typing import Any
 
+from lenet.evaluation.over_seeds import CLAIM_SEEDS, SIGNIFICANT
 from lenet.report.page import Table
 
 PAIRS_READING = (
-    "Each variant's network with the lowest validation error against every other's, on the same test images: how many"
-    " images one alone misreads, the difference of the errors with its interval (Tango's score interval), and"
-    " McNemar's exact test, adjusted for the number of comparisons after Holm. This speaks of these networks; the"
-    " spread over seeds above speaks of the recipes."
+    "All seeds of each variant against all seeds of every other, on the same test images: the difference of the mean"
+    " errors with its interval over images and seeds, and p adjusted for the number of comparisons after Holm. “Not"
+    " shown” says that this test finds no difference, not that there is none. Two networks are compared by “lenet"
+    " compare”."
 )
 CALIBRATION_READING = (
     "Calibration error (15 bins) is how far confidence and accuracy lie apart, in points; label smoothing makes a"
     " network less sure than it is right, and so raises it. The errors under distortion are means over the seeds on"
     " the same 2,000 test images, drawn by class."
 )
-SIGNIFICANT = 0.05
 SHOWN_LEVELS = {"shift": 3.0, "rotation": 30.0, "Gaussian noise": 0.3, "salt and pepper": 0.1}
 """Of each kind of distortion one strength that a table has room for; the picture has them all."""
 
@@ -30,17 +30,17 @@ def pairs_table(quality: dict[str, Any]) -> Table:
     for one in sorted(quality["pairs"], key=lambda pair: (pair["holm_p"], pair["p"])):
         low, high = one["interval"]
         better = one["a"] if one["difference"] < 0 else one["b"]
-        verdict = better if one["holm_p"] < SIGNIFICANT else "chance explains it"
+        shown = one["holm_p"] < SIGNIFICANT and min(one["seeds"]) >= CLAIM_SEEDS
         rows.append(
             (
                 f"{one['a']} – {one['b']}",
-                f"{one['only_a']} : {one['only_b']}",
+                f"{one['seeds'][0]} : {one['seeds'][1]}",
                 f"{one['difference']:+.2f} ({low:+.2f} to {high:+.2f})",
                 f"{one['holm_p']:.2g}",
-                verdict,
+                better if shown else "not shown",
             )
         )
-    return Table(("pair", "misread alone", "difference, points", "p (Holm)", "better"), rows)
+    return Table(("pair", "seeds", "difference, points", "p (Holm)", "better"), rows)
 
 
 def quality_table(evaluation: dict[str, Any], quality: dict[str, Any]) -> Table:

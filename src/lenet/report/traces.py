@@ -32,20 +32,6 @@ def chosen_run(evaluation: Mapping[str, Any]) -> dict[str, list[str]]:
     return {f"{choice['variant']} seed {choice['seed']}": [own["fingerprint"][:SHORT]]}
 
 
-def judged_runs(evaluation: Mapping[str, Any], trained: Trained) -> dict[str, list[str]]:
-    """Return for each variant the run with the lowest validation error, which stands for it before the test images."""
-    best = {
-        variant: min(by_seed, key=by_seed.__getitem__)
-        for variant, by_seed in validation_errors(trained).items()
-        if by_seed
-    }
-    return {
-        f"{variant} seed {seed}": [run["fingerprint"][:SHORT] for run in trained[variant] if run["seed"] == seed]
-        for variant, seed in best.items()
-        if variant in evaluation["variants"]
-    }
-
-
 def runs_table(evaluation: Mapping[str, Any], trained: Trained) -> Table:
     """Return all runs that were evaluated, with their errors."""
     rows = []

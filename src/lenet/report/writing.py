@@ -26,14 +26,14 @@ from lenet.report.export import export_paragraph, export_table
 from lenet.report.page import Section, markdown, page
 from lenet.report.quality import CALIBRATION_READING, PAIRS_READING, pairs_table, quality_table
 from lenet.report.readme_table import results_table
-from lenet.report.traces import all_runs, chosen_run, judged_runs, runs_table, validation_errors
+from lenet.report.traces import all_runs, chosen_run, runs_table, validation_errors
 from lenet.runs import SHORT
 from lenet.search.report import refit_runs, refit_table, search_paragraphs, search_pictures
 
 VARIANTS_READING = (
-    "Errors are mean ± standard deviation over the seeds. The interval is exact (Clopper-Pearson) for the errors of all"
-    " seeds counted together, which read the same images. The choice was made on validation, before the test set was"
-    " read; overlapping intervals say nothing about which of two variants is better."
+    "Errors are mean ± standard deviation over the seeds. The interval is over images and seeds: it covers what another"
+    " test set of as many digits and as many other seeds would give the mean. The choice was made on validation, before"
+    " the test set was read; overlapping intervals say nothing about which of two variants is better."
 )
 
 
@@ -75,7 +75,7 @@ def _measured(
     return (
         Section(
             "Variants",
-            paragraphs=(VARIANTS_READING,),
+            paragraphs=(VARIANTS_READING, *_threads(evaluation)),
             table=results_table(evaluation),
             pictures=(
                 (plots / "validation_curves.png", "Validation error by epoch, each variant"),
@@ -95,7 +95,7 @@ def _measured(
             "Every pair on the same images",
             paragraphs=(PAIRS_READING,),
             table=pairs_table(quality),
-            runs=judged_runs(evaluation, trained),
+            runs=all_runs(evaluation),
         ),
         Section(
             "Beyond the error",
@@ -108,6 +108,19 @@ def _measured(
             ),
             runs=all_runs(evaluation),
         ),
+    )
+
+
+def _threads(evaluation: dict[str, Any]) -> tuple[str, ...]:
+    """Say with how many threads the networks were trained, where that is on record."""
+    counts = evaluation.get("threads")
+    if not counts:
+        return ()
+    if len(counts) == 1:
+        return (f"Every network was trained with {counts[0]} thread{'s' * (counts[0] != 1)}.",)
+    told = " or ".join(map(str, counts))
+    return (
+        f"The networks were trained with {told} threads, which sum in another order: the same seed differs a little.",
     )
 
 

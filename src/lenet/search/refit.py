@@ -17,7 +17,7 @@ from lenet.config import Config, parse_config
 from lenet.durable import read_json, write_json, write_text
 from lenet.errors import ConfigError, LenetError
 from lenet.evaluation.measures import spread
-from lenet.evaluation.over_seeds import paired_over_seeds
+from lenet.evaluation.over_seeds import welch_test
 from lenet.outs import write_variant
 from lenet.parallel import Wish, ask_all
 from lenet.pipeline import PARAMS, REFIT, REFIT_RECIPE, REFITTED, SEARCH, Params, read_variant
@@ -136,6 +136,7 @@ def refit(project: Project, params: Params, tell: Callable[[str], None]) -> None
     )
     body = {
         "epochs": epochs,
+        "threads": sorted({count for _, folder in confirmed.runs + baseline.runs for count in folder.threads()}),
         "chosen": recipe.trial,
         "candidates": [
             {"trial": one.trial, "search_error": one.search_error} | block.tree()
@@ -143,7 +144,7 @@ def refit(project: Project, params: Params, tell: Callable[[str], None]) -> None
         ],
         "confirmed": confirmed.tree(),
         "baseline": {"variant": name} | baseline.tree(),
-        "paired": asdict(paired_over_seeds(confirmed.errors, baseline.errors)),
+        "comparison": asdict(welch_test(confirmed.errors, baseline.errors)),
         "winners_curse": _curse(own[0], fresh),
     }
     write_json(project.root / REFIT, body)
@@ -187,11 +188,11 @@ def _tell(body: dict[str, Any], tell: Callable[[str], None]) -> None:
         told = f"{_with_spread(found)} % over {found['n']} seeds" if found else "trained with no seed"
         told += f", failed with {len(one['failed'])}" if one["failed"] else ""
         tell(f"trial {one['trial']}: {told}; the search said {one['search_error']:.2f}")
-    base, paired, ours = body["baseline"], body["paired"], body["confirmed"]["validation_error"]
+    base, found, ours = body["baseline"], body["comparison"], body["confirmed"]["validation_error"]
     tell(f"chosen: trial {body['chosen']}; over {ours['n']} further seeds {_with_spread(ours)} %")
     tell(
         f"{base['variant']} over the same seeds: {_with_spread(base['validation_error'])} %;"
-        f" difference {paired['mean']:+.3f} points, p = {paired['p']:.3g}"
+        f" difference {found['mean']:+.3f} points, p = {found['p']:.3g}"
     )
 
 

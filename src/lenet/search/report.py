@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from lenet.evaluation.over_seeds import CLAIM_SEEDS, SIGNIFICANT
 from lenet.report.page import Table
 from lenet.runs import SHORT
 
@@ -16,15 +17,13 @@ CAPTIONS = {
     "learning.png": "Each trial's validation error by epoch",
     "front.png": "What no other trial beats in both objectives",
 }
-SIGNIFICANT = 0.05
 
 
 def search_paragraphs(summary: dict[str, Any], refit: dict[str, Any]) -> tuple[str, ...]:
     """Return what came of the search: its size, the choice, the comparison, the winner's curse."""
-    trials, paired, curse, base = summary["trials"], refit["paired"], refit["winners_curse"], refit["baseline"]
+    trials, found, curse, base = summary["trials"], refit["comparison"], refit["winners_curse"], refit["baseline"]
     saved = 100 * (1 - summary["epochs"] / summary["epochs_unpruned"]) if summary["epochs_unpruned"] else 0.0
-    better = "lower" if paired["mean"] < 0 else "higher"
-    chance = "not by chance" if paired["p"] < SIGNIFICANT else "which chance explains as well"
+    better = "lower" if found["mean"] < 0 else "higher"
     fresh = curse["fresh_seeds"]
     most = max(len(one["runs"]) + len(one["failed"]) for one in refit["candidates"])
     return (
@@ -32,14 +31,22 @@ def search_paragraphs(summary: dict[str, Any], refit: dict[str, Any]) -> tuple[s
         f" ({summary['pruner']}), which saved {saved:.0f} % of the epochs. The best {len(refit['candidates'])} recipes"
         f" were trained again with {most} seeds on {refit['epochs']} epochs; trial {refit['chosen']} has the"
         " lowest mean validation error.",
-        f"What it is worth is told by {paired['n']} further seeds, which chose nothing; with these it is evaluated as"
-        f" “refitted”. Its validation error is {abs(paired['mean']):.2f} points {better} than {base['variant']}'s,"
-        f" paired over these seeds ({100 * paired['confidence']:g} % interval {paired['low']:+.2f} to"
-        f" {paired['high']:+.2f}, t-test p = {paired['p']:.2g}), {chance}.",
+        f"What it is worth is told by {found['n_a']} further seeds, which chose nothing; with these it is evaluated as"
+        f" “refitted”. Its validation error is {abs(found['mean']):.2f} points {better} than {base['variant']}'s with"
+        f" {found['n_b']} seeds ({100 * found['confidence']:g} % interval {found['low']:+.2f} to {found['high']:+.2f},"
+        f" Welch's test p = {found['p']:.2g}): {_shown(found)}. The p speaks of seeds only: the same validation digits"
+        " served the search, the refit and this comparison. The test images, which chose nothing, are asked under “Is"
+        " it chance?”.",
         f"The winner's curse: the search's best single value was {curse['search_error']:.2f} % (trial"
         f" {curse['trial']}); the same recipe with {fresh['n']} fresh seeds and the same {curse['epochs']} epochs gives"
         f" {_with_spread(fresh)} %. The search was {curse['optimism']:+.2f} points too hopeful.",
     )
+
+
+def _shown(found: dict[str, Any]) -> str:
+    if min(found["n_a"], found["n_b"]) < CLAIM_SEEDS:
+        return f"so few seeds carry no claim, {CLAIM_SEEDS} or more would"
+    return "chance would seldom show as much" if found["p"] < SIGNIFICANT else "a difference is not shown"
 
 
 def refit_table(refit: dict[str, Any]) -> Table:
