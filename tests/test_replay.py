@@ -6,17 +6,20 @@ import signal
 from collections.abc import Callable
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from lenet.asking import Origin, ask
 from lenet.config import Config
 from lenet.data.prepared import training_digest
-from lenet.durable import sha256_bytes, write_json
+from lenet.durable import sha256_file, write_json
 from lenet.errors import LenetError, Stopped
 from lenet.project import Project
 from lenet.replay import as_trained, replay
 from lenet.runs import RunFolder, locate
 
 MakeConfig = Callable[..., Config]
+WEIGHTS = "weights.safetensors"
 
 
 def train(project: Project, config: Config, stop_after: int | None = None) -> RunFolder:
@@ -33,12 +36,15 @@ def train(project: Project, config: Config, stop_after: int | None = None) -> Ru
         return locate(project, config, digest)
 
 
-def with_other_weights(folder: RunFolder) -> None:
-    """Make a run's record that of other weights."""
-    path, status = folder.path / "weights.safetensors", folder.status()
-    content = path.read_bytes()[:-4] + b"\0\0\0\0"
-    path.write_bytes(content)
-    write_json(folder.path / "status.json", status | {"files": status["files"] | {path.name: sha256_bytes(content)}})
+def change_last_bit(folder: RunFolder) -> str:
+    """Leave the run with weights of which one differs in its last bit, on record as if it had been trained to them."""
+    path = folder.path / WEIGHTS
+    state = load_file(path)
+    state["network.output.bias"].view(torch.int32)[0] ^= 1
+    save_file(state, path)
+    status = folder.status()
+    write_json(folder.path / "status.json", status | {"files": status["files"] | {WEIGHTS: sha256_file(path)}})
+    return sha256_file(path)
 
 
 def test_a_run_is_trained_again_with_the_threads_on_record(
@@ -53,7 +59,7 @@ def test_a_run_is_trained_again_with_the_threads_on_record(
     assert as_trained(folder).trainer.threads == 1
     replay(project, train(project, make_config(seed=2)), said.append)
     assert "the same weights, bit for bit" in capsys.readouterr().out
-    with_other_weights(folder)
+    change_last_bit(folder)
     with pytest.raises(LenetError, match=r"with 2 and in the end 1 thread, as now and torch \d"):
         replay(project, folder, said.append)
 
@@ -65,3 +71,36 @@ def test_a_record_without_threads_is_replayed_as_it_was_asked_for(project: Proje
     write_json(folder.path / "status.json", status | {"attempts": attempts})
     assert folder.threads() == ()
     assert as_trained(folder) == folder.config()
+
+
+def test_the_same_weights_are_the_same_and_others_are_not(
+    project: Project, make_config: MakeConfig, said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = train(project, make_config(trainer__epochs=1))
+    trained = folder.status()["files"][WEIGHTS]
+    before = {path.name: path.stat().st_mtime_ns for path in folder.path.iterdir() if path.is_file()}
+    replay(project, folder, said.append)
+    assert capsys.readouterr().out == f"{folder.short}: the same weights, bit for bit (sha256 {trained[:12]}…)\n"
+    assert {path.name: path.stat().st_mtime_ns for path in folder.path.iterdir() if path.is_file()} == before
+    assert said == []
+
+    other = change_last_bit(folder)
+    told = rf"^{folder.short}: the weights differ \({other[:12]}… then, {trained[:12]}… now\)"
+    with pytest.raises(LenetError, match=told):
+        replay(project, folder, said.append)
+    assert capsys.readouterr().out == ""
+
+
+def test_what_cannot_be_compared_is_told(project: Project, make_config: MakeConfig, said: list[str]) -> None:
+    folder = train(project, make_config(trainer__epochs=1))
+    identity, status = folder.identity(), folder.status()
+    write_json(folder.path / "run.json", identity | {"data_digest": "0" * 64})
+    with pytest.raises(LenetError, match=rf"^{folder.short}: was trained on other data than "):
+        replay(project, folder, said.append)
+    write_json(folder.path / "run.json", identity | {"code_digest": "0" * 64})
+    replay(project, folder, said.append)
+    assert said == [f"{folder.short}: the code that trains has changed since; the weights may differ"]
+    for state in ("FAILED", "KILLED", "PRUNED"):
+        write_json(folder.path / "status.json", status | {"state": state})
+        with pytest.raises(LenetError, match=rf"^{folder.short}: is {state}, only a finished run can be replayed$"):
+            replay(project, folder, said.append)

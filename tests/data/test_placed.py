@@ -13,6 +13,7 @@ from lenet.config import Config
 from lenet.data.placed import pixel_statistics, place, place_windows
 from lenet.data.prepared import load_training, read_card
 from lenet.data.split import split
+from lenet.durable import sha256_file, write_json
 from lenet.errors import ConfigError, DataError
 
 CPU = torch.device("cpu")
@@ -43,6 +44,21 @@ def test_it_is_read_once_and_again_when_another_part_is_asked_for(
     assert place(copy, data, CPU) is first
     smaller = replace(data, train_size=100)
     assert len(place(prepared, smaller, CPU).labels) == 100
+
+
+def test_another_set_at_the_same_path_is_read_anew(
+    make_config: Callable[..., Config], prepared: Path, tmp_path: Path
+) -> None:
+    data, folder = make_config().data, shutil.copytree(prepared, tmp_path / "mnist")
+    first = place(folder, data, CPU)
+    labels = np.load(folder / "train" / "labels.npy")
+    np.save(folder / "train" / "labels.npy", (labels + 1) % 10)
+    card = read_card(folder)
+    card["arrays"]["train/labels.npy"] = sha256_file(folder / "train" / "labels.npy")
+    write_json(folder / "card.json", card | {"training_digest": "0" * 64})
+    second = place(folder, data, CPU)
+    assert torch.equal(second.labels, (first.labels + 1) % 10)
+    assert torch.equal(second.images, first.images)
 
 
 def test_no_validation_part(make_config: Callable[..., Config], prepared: Path) -> None:

@@ -20,6 +20,7 @@ from lenet.data.split import split
 from lenet.durable import read_json, sha256_file
 from lenet.errors import ConfigError, DamagedError, RunFailedError, Stopped
 from lenet.evaluation.predict import load_reader
+from lenet.network.lenet5 import build_network
 from lenet.training.fit import (
     CHECKPOINTS,
     HISTORY,
@@ -133,6 +134,75 @@ def test_a_schedulers_variables_change_nothing(
     fit(config, prepared, tmp_path / scheduler, nothing, nothing)
     assert len(history(tmp_path / scheduler)) == 1
     assert (tmp_path / scheduler / WEIGHTS).is_file()
+
+
+def textbook(config: Config, prepared: Path) -> dict[str, torch.Tensor]:
+    """The weights of a run as a bare loop in float64 trains them, with windows cut by hand."""
+    arrays, shift = load_training(prepared), config.distortion.shift
+    train, _ = split(arrays.order, config.data.train_size, config.data.validation_size)
+    images, labels = arrays.images[train], torch.from_numpy(arrays.labels[train]).long()
+    margin = 2 + shift  # of 28 pixels on a field of 32
+    padded = np.pad(images.astype(np.float64), ((0, 0), (margin, margin), (margin, margin)))
+    padded = (padded / 255 - images.mean() / 255) / (images.std() / 255)
+    torch.manual_seed(config.seed)
+    network = build_network(config.model, config.data.classes).double()
+    rate, momentum = config.optimizer.learning_rate, config.optimizer.momentum  # type: ignore[union-attr]
+    optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=momentum)
+    size = config.trainer.batch_size
+    for epoch in range(config.trainer.epochs):
+        generator = torch.Generator().manual_seed(1_000_003 * config.seed + epoch)
+        order = torch.randperm(len(labels), generator=generator)
+        offsets = torch.randint(0, 2 * shift + 1, (len(order), 2), generator=generator)
+        shown = np.stack([padded[i, r : r + 32, c : c + 32] for i, (r, c) in zip(order, offsets, strict=True)])
+        for start in range(0, len(order), size):
+            logits = network(torch.from_numpy(shown[start : start + size]).unsqueeze(1))
+            wanted = torch.full_like(logits, config.optimizer.label_smoothing / config.data.classes)
+            wanted[torch.arange(len(logits)), labels[order[start : start + size]]] += (
+                1 - config.optimizer.label_smoothing
+            )
+            loss = -(wanted * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return network.state_dict()
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"seed": 2, "distortion__shift": 0, "trainer__epochs": 1},
+        {"seed": 3, "distortion__shift": 2},
+    ],
+)
+def test_weights_are_those_of_a_bare_loop(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path, knobs: dict[str, Any]
+) -> None:
+    sgd = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.5, "nesterov": False, "weight_decay": 0.0}
+    sgd |= {"label_smoothing": 0.1, "schedule": {"name": "constant"}}
+    config = make_config(optimizer=sgd, data__train_size=120, **knobs)
+    trained(config, prepared, tmp_path)
+    found = load_file(tmp_path / WEIGHTS)
+    expected = textbook(config, prepared)
+    assert {name.removeprefix("network.") for name in found if name.startswith("network.")} == set(expected)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[f"network.{name}"].double(), tensor, rtol=0, atol=2e-5)
+
+
+def test_another_seed_or_shift_has_other_weights_from_the_first_step_on(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path
+) -> None:
+    # A rate of next to nothing leaves the weights as they were drawn.
+    still = {"optimizer__learning_rate": 1e-12, "trainer__epochs": 1}
+    drawn = {}
+    for seed in (1, 2):
+        config = make_config(seed=seed, **still)
+        trained(config, prepared, tmp_path / f"{seed}")
+        drawn[seed] = load_file(tmp_path / f"{seed}" / WEIGHTS)["network.f5.1.weight"]
+        torch.manual_seed(seed)
+        assert torch.allclose(drawn[seed], build_network(config.model, 10).f5[1].weight, atol=1e-9)  # type: ignore[index]
+    assert (drawn[1] - drawn[2]).abs().max() > 0.01
+    unmoved = trained(make_config(distortion__shift=0, trainer__epochs=1), prepared, tmp_path / "unmoved")
+    assert trained(make_config(distortion__shift=1, trainer__epochs=1), prepared, tmp_path / "moved") != unmoved
 
 
 @pytest.mark.parametrize(
