@@ -71,6 +71,7 @@ def test_a_full_disk_is_told_with_the_file_and_what_to_do(
 
     def write() -> None:
         with replacing(tmp_path / "history.json") as temporary:
+            temporary.unlink()
             temporary.symlink_to(FULL)
             temporary.write_bytes(b"{}")
 
