@@ -26,6 +26,7 @@ def committed(name: str) -> str:
 
 
 EVALUATION: dict[str, Any] = json.loads(committed("results/evaluation.json"))
+del EVALUATION["sha256"]  # the seal, which is made anew where it is written
 
 
 def test_the_readmes_table_is_that_of_the_results() -> None:
