@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lenet.composition import anchored, compose, unanchored
+from lenet.composition import compose
 from lenet.config import AdamConfig, Config, SgdConfig
 from lenet.durable import write_text
 from lenet.errors import ConfigError
@@ -147,14 +147,6 @@ def test_a_file_without_a_key_is_named(project: Project) -> None:
     path = project.conf / "optimizer" / "adam.yaml"
     path.write_text(path.read_text().replace("beta1: 0.9\n", ""))
     assert problem(project) == "optimizer.beta1 is missing"
-
-
-def test_experiments_are_named_as_hydra_wants_and_back() -> None:
-    assert anchored("experiment=a") == "experiment@_global_=a"
-    assert anchored("+experiment=a") == "+experiment@_global_=a"
-    for other in ("model.activation=experiment=a", "experiment@_global_=a", "-m", "tracking.experiment=a"):
-        assert anchored(other) == other
-    assert unanchored(anchored("experiment=a,b")) == "experiment=a,b"
 
 
 def test_composing_twice_with_other_working_folders(

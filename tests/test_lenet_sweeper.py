@@ -123,7 +123,7 @@ def test_a_shuffled_choice_is_the_same_choice_every_time() -> None:
 
 
 def test_what_is_not_swept_holds_for_every_trial_as_typed() -> None:
-    space = read_overrides(["seed=3", "experiment@_global_=lenet5_relu", "b=1,2", "+c=[1,2]", "~d", "seed=4", "a=x,y"])
+    space = read_overrides(["seed=3", "experiment=lenet5_relu", "b=1,2", "+c=[1,2]", "~d", "seed=4", "a=x,y"])
     assert space.fixed == ("seed=4", "experiment=lenet5_relu", "+c=[1,2]", "~d")
     assert [one.parameter.name for one in space.swept] == ["a", "b"]
     assert space.words({"a": "x", "b": "2"}) == (*space.fixed, "a=x", "b=2")

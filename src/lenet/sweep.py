@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -16,12 +18,13 @@ from hydra.experimental.callback import Callback
 
 from lenet.asking import Origin
 from lenet.collector import collect_rarely
-from lenet.composition import anchored, one_line_errors, register_resolvers, to_config, unanchored
+from lenet.composition import register_resolvers, to_config
 from lenet.config import Config
 from lenet.deferred import defer_signal
 from lenet.durable import read_json, remove, write_json, write_text
 from lenet.errors import ConfigError, LenetError
 from lenet.exits import check_words, guarded, survive_any_terminal
+from lenet.hydra_errors import one_line_errors, own_faults
 from lenet.knobs import help_text
 from lenet.locks import locked
 from lenet.project import Project, find_project
@@ -91,8 +94,8 @@ def door(train: Callable[[], Any]) -> None:
             return
         register_resolvers(project)
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra passes errors on, to become one line here
-        sys.argv[1:] = [anchored(word) for word in sys.argv[1:]]
-        with _at_work, one_line_errors(project.conf):
+        warnings.filterwarnings("ignore", message="Experimental rerun CLI option")  # who types it knows
+        with _at_work, one_line_errors(project.conf, sys.argv[1:]):
             train()
 
     survive_any_terminal()
@@ -120,7 +123,8 @@ def answer_job(tree: DictConfig) -> float | None:
     Raises:
         SystemExit: it cannot be answered; Hydra would report an Exception in its own, longer way.
     """
-    return guarded(lambda: _answer_job(tree))
+    with own_faults():
+        return guarded(lambda: _answer_job(tree))
 
 
 def _answer_job(tree: DictConfig) -> float | None:
@@ -131,7 +135,7 @@ def _answer_job(tree: DictConfig) -> float | None:
 
     hydra = HydraConfig.get()
     config, project = to_config(tree), find_project(Path(hydra.runtime.config_sources[1].path))
-    overrides = tuple(unanchored(override) for override in hydra.overrides.task)
+    overrides = tuple(hydra.overrides.task)
     is_sweep = hydra.mode == RunMode.MULTIRUN
     name = run_name(config, overrides)
     folder = sweep_folder(project, str(hydra.callbacks["lenet"]["sweep"])) if is_sweep else None
@@ -186,8 +190,20 @@ def compose_job(config: DictConfig, words: Sequence[str]) -> Config:
     """
     from hydra.core.global_hydra import GlobalHydra
 
-    with one_line_errors(project_of(config).conf):
-        return to_config(GlobalHydra.instance().config_loader().load_sweep_config(config, list(words)))
+    with one_line_errors(project_of(config).conf, words):
+        tree = GlobalHydra.instance().config_loader().load_sweep_config(config, list(words))
+    return to_config(tree)
+
+
+def swept_words(config: DictConfig) -> list[str]:
+    """Return what the basic sweeper sweeps over: the overrides of a file (`hydra.sweeper.params`), then the typed.
+
+    They are as Hydra has them: a value that is swept stands there as it was typed.
+    """
+    from omegaconf import OmegaConf
+
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    return [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
 
 
 def conclude(config: DictConfig, line: str) -> None:
@@ -200,24 +216,43 @@ def _begin_sweep(config: DictConfig) -> None:
     folder = folder_of(config)
     _at_work.enter_context(locked(folder / SWEEP_LOCK))
     _at_work.callback(remove, folder, project_of(config).runs)
-    write_json(folder / DESCRIPTION, {"name": " ".join(map(unanchored, config.hydra.overrides.task))})
+    write_json(folder / DESCRIPTION, {"name": " ".join(swept_words(config))})
 
 
 def _check_jobs(config: DictConfig) -> None:
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
 
     from lenet.laboratory import check_feasible
 
-    if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+    if not str(OmegaConf.select(config, "hydra.sweeper._target_")).endswith(".BasicSweeper"):
         return  # another sweeper chooses its jobs as it goes
     project = project_of(config)
-    with one_line_errors(project.conf):
-        parsed = OverridesParser.create().parse_overrides(overrides=list(config.hydra.overrides.task))
-        batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    for batch in batches:
-        for job in batch:
-            check_feasible(project, compose_job(config, job))
+    for job in _grid(project, swept_words(config)):
+        check_feasible(project, compose_job(config, job))
+
+
+def _grid(project: Project, words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Give the overrides of each job that the basic sweeper will run; of two for one key the last one counts.
+
+    Raises:
+        ConfigError: a word cannot be read, or has no values to sweep over.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())  # glob(…) asks it
+    values: dict[str, list[str]] = {}
+    for word in words:
+        with one_line_errors(project.conf, [word]):
+            (override,) = parser.parse_overrides([word])
+            key = override.get_key_element()
+            if override.is_interval_sweep():
+                raise ConfigError(f"{word}: is an interval, which lists no values; hydra/sweeper=optuna draws from one")
+            is_swept = override.is_sweep_override()
+            values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()] if is_swept else [word]
+            if not values[key]:
+                raise ConfigError(f"{word}: has no value")
+    yield from itertools.product(*values.values())
 
 
 def _close_sweep(config: DictConfig) -> None:

@@ -112,7 +112,8 @@ def make_origin(root: Path, tiny_data: Path) -> None:
     shutil.copyfile(tiny_data / "conf/data/tiny.yaml", root / "conf/data/tiny.yaml")
     for name, rate in RATES.items():
         body = {"name": name, "optimizer": {"learning_rate": rate}, "trainer": {"epochs": 1}}
-        (root / f"conf/experiment/{name}.yaml").write_text(yaml.safe_dump(body, sort_keys=False))
+        text = f"# @package _global_\n{yaml.safe_dump(body, sort_keys=False)}"
+        (root / f"conf/experiment/{name}.yaml").write_text(text)
     search = yaml.safe_load((root / "conf/search/recipe.yaml").read_text()) | {"name": "hopeless", "epochs": 1}
     search |= {"first_epoch": 1, "pruner": "none", "sampler": "random"}
     search["space"] = {"optimizer": {"learning_rate": {"low": 1e-6, "high": 1e-5, "log": True}}}

@@ -99,7 +99,7 @@ def test_mistake_is_one_line_and_nothing_is_written(shell: Shell, mistake: str) 
 
 def test_misspelt_key_in_a_variants_file_is_one_line(shell: Shell) -> None:
     path = shell.root / "conf/experiment/misspelt.yaml"
-    path.write_text("# python train.py experiment=misspelt\nname: misspelt\noptimizer:\n  learning_rat: 0.1\n")
+    path.write_text("# @package _global_\nname: misspelt\noptimizer:\n  learning_rat: 0.1\n")
     try:
         done = shell.run("python train.py experiment=misspelt", check=False)
     finally:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lenet.composition import anchored, one_line_errors
 from lenet.config import Config
 from lenet.data.prepared import training_digest
 from lenet.data.sets import ensure_prepared
 from lenet.durable import canonical_json, sha256_bytes
 from lenet.errors import ConfigError
 from lenet.fingerprint import code_digest
+from lenet.hydra_errors import one_line_errors
 from lenet.laboratory import check_feasible
 from lenet.project import Project
 from lenet.schema import parse
@@ -66,7 +66,7 @@ class Question:
         Raises:
             ConfigError: they do not go together.
         """
-        return compose_job(self.master, [anchored(word) for word in words])
+        return compose_job(self.master, words)
 
 
 def read_question(
@@ -109,7 +109,7 @@ def _compose_ends(project: Project, space: SweepSpace, master: DictConfig) -> li
     composed = []
     for assignment in space.ends(project.conf):
         try:
-            composed.append(compose_job(master, [anchored(word) for word in space.words(assignment)]))
+            composed.append(compose_job(master, space.words(assignment)))
         except ConfigError as error:
             told = ", ".join(f"{name}={assignment[name]}" for name in space.groups(project.conf))
             raise ConfigError(f"{error} (with {told})" if told else str(error)) from error

@@ -10,7 +10,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenet.composition import unanchored
 from lenet.errors import ConfigError
 from lenet.schema import closest
 from lenet.search.parameter import Assignment, Parameter, Scalar, Space
@@ -122,14 +121,13 @@ def read_overrides(words: Sequence[str], loader: ConfigLoader | None = None) -> 
 
 
 def _typed(override: Override) -> str:
-    return unanchored(str(override.input_line))
+    return str(override.input_line)
 
 
 def _swept(override: Override) -> Swept:
     from hydra.core.override_parser.types import IntervalSweep, RangeSweep
 
-    name = unanchored(f"{override.get_key_element()}=").removesuffix("=")
-    where, value = _typed(override), override.value()
+    name, where, value = override.get_key_element(), _typed(override), override.value()
     if isinstance(value, IntervalSweep):
         return _interval(name, value, where)
     if isinstance(value, RangeSweep):

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from lenet.composition import anchored
 from lenet.errors import ConfigError
+from lenet.hydra_errors import one_line_errors
 from lenet.laboratory import say
 from lenet.runs import locate
 from lenet.search.at_work import at_work
@@ -165,7 +165,8 @@ class Sweep:
 
     def _launch(self, number: int, words: Sequence[str]) -> Any:
         """Run the job of a trial; its number is the trial's, so that the table has them in order."""
-        (job,) = self._launcher.launch([[anchored(word) for word in words]], initial_job_idx=number)
+        with one_line_errors(self._question.project.conf, words):
+            (job,) = self._launcher.launch([list(words)], initial_job_idx=number)
         return job.return_value  # raises what the job raised
 
     def _tell_refused(self, number: int, why: str) -> None:

@@ -41,12 +41,15 @@ class OptunaSweeper(Sweeper):
             ConfigError: a knob, an override, or an end of what is swept is not allowed; nothing was written.
             LenetError: the study's database does not answer.
         """
+        from lenet.hydra_errors import own_faults
+
         from ._sweep import sweep
 
         assert self.hydra_context is not None
         assert self.config is not None
         assert self.launcher is not None
-        sweep(self._knobs, arguments, self.config, self.hydra_context.config_loader, self.launcher)
+        with own_faults():
+            sweep(self._knobs, arguments, self.config, self.hydra_context.config_loader, self.launcher)
 
 
 ConfigStore.instance().store(group=GROUP, name=NAME, node=SweeperConf, provider="lenet")

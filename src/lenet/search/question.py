@@ -8,11 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lenet.composition import anchored, compose, compose_tree, one_line_errors
+from lenet.composition import compose, compose_tree
 from lenet.config import Config, parse_config
 from lenet.durable import canonical_json, sha256_bytes
 from lenet.errors import ConfigError
 from lenet.fingerprint import code_digest
+from lenet.hydra_errors import one_line_errors
 from lenet.project import Project
 from lenet.schema import flatten, parse
 from lenet.search.groups import MOST_COMBINATIONS, group_choices, group_of, named_groups
@@ -131,7 +132,7 @@ def _set_by(conf: Path, word: str) -> set[str]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     with one_line_errors(conf):
-        override = OverridesParser.create().parse_override(anchored(word))
+        (override,) = OverridesParser.create().parse_overrides([word])
     key, value = override.key_or_group, override.value()
     if override.is_delete() or override.package is not None:
         return set()
