@@ -253,6 +253,12 @@ def test_a_fault_of_ours_is_shown_whole(typed: Typed, words: str) -> None:
     assert caught.value.__notes__ == [OWN_FAULT]
 
 
+def test_what_a_user_can_act_on_is_no_fault_of_ours() -> None:
+    with pytest.raises(ConfigError) as caught, own_faults():
+        raise ConfigError("a user's mistake")
+    assert not hasattr(caught.value, "__notes__")
+
+
 def test_what_a_launcher_cannot_do_is_a_line_and_the_rest_is_there_when_asked_for(
     typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,15 @@ def test_a_copy_for_a_dvc_experiment_has_the_home_of_its_project(project: Projec
         shutil.copyfile(project.root / name, copy / name)
     found = find_project(copy / "conf")
     assert (found.root, found.home) == (copy, project.root)
+    assert found.is_experiment
+    assert not project.is_experiment
+
+
+def test_an_experiment_changes_its_workspace_alone(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.refuse_experiment("lenet promote")
+    monkeypatch.setenv("DVC_EXP_NAME", "sunny-otter")  # what DVC sets for the stages of any experiment
+    with pytest.raises(LenetError, match=r"^lenet promote: not in an experiment of DVC's, .* `dvc exp apply` it"):
+        project.refuse_experiment("lenet promote")
 
 
 def test_a_project_within_another_is_its_own(project: Project) -> None:

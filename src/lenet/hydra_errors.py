@@ -30,9 +30,11 @@ SEARCH = "search"
 
 @contextmanager
 def own_faults() -> Iterator[None]:
-    """Mark what is raised within as our fault: `one_line_errors` lets it through, with its traceback."""
+    """Mark what is raised within, but a LenetError, as our fault: `one_line_errors` lets it through as it is."""
     try:
         yield
+    except LenetError:
+        raise
     except Exception as error:
         error.add_note(OWN_FAULT)  # a note goes with the exception when another process sends it back
         raise

@@ -11,6 +11,8 @@ from lenet.errors import LenetError
 HOME_VARIABLE = "LENET_HOME"
 MARKERS = ("conf/config.yaml", "params.yaml", "dvc.yaml")
 DVC_EXPERIMENTS = (".dvc", "tmp", "exps")
+DVC_EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
+"""DVC sets it for the stages of `dvc exp run`, in the workspace as in a temporary folder."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,26 @@ class Project:
 
     root: Path
     home: Path
+
+    @property
+    def is_experiment(self) -> bool:
+        """Whether this is an experiment of DVC's, whose results nobody has asked to keep yet."""
+        return bool(os.environ.get(DVC_EXPERIMENT_VARIABLE)) or _copied_from(self.root) is not None
+
+    def refuse_experiment(self, what: str) -> None:
+        """Refuse what changes more than the workspace, where this is an experiment of DVC's.
+
+        Args:
+            what: what was asked for, as it is typed.
+
+        Raises:
+            LenetError: it is one.
+        """
+        if self.is_experiment:
+            raise LenetError(
+                f"{what}: not in an experiment of DVC's, which is kept apart; `dvc exp apply` it in the project, then"
+                " ask there"
+            )
 
     @property
     def conf(self) -> Path:
@@ -64,7 +86,12 @@ def _find_home(root: Path) -> Path:
     named = os.environ.get(HOME_VARIABLE)
     if named:
         return Path(named).expanduser().resolve()
+    return _copied_from(root) or root
+
+
+def _copied_from(root: Path) -> Path | None:
+    """Return the project that DVC copied for a temporary experiment; None: `root` is no such copy."""
     for folder in root.parents:
         if folder.parts[-len(DVC_EXPERIMENTS) :] == DVC_EXPERIMENTS:
             return folder.parents[len(DVC_EXPERIMENTS) - 1]
-    return root
+    return None

@@ -19,11 +19,14 @@ from lenet.errors import LenetError
 from lenet.export.stage import export_champion
 from lenet.pipeline import EVALUATION, MODEL_CARD, QUALITY, REGISTRATION, REPORT_HTML, REPORT_MARKDOWN
 from lenet.project import Project
-from lenet.promotion.registration import register_choice
+from lenet.promotion.gate import promote
+from lenet.promotion.registration import heal_registry, register_choice
+from lenet.promotion.rollback import rollback
 from lenet.promotion.ruling import rule
+from lenet.promotion.ruling_page import RULING
 from lenet.report.model_card import as_description
 from lenet.report.page import markdown_table
-from lenet.report.readme_table import results_table
+from lenet.report.readme_table import END, README, START, results_table, write_readme_table
 from lenet.report.writing import write_report
 from lenet.tracking.store import open_store, tracking_uri
 from lenet.tracking.versions import CHAMPION, Version, read_versions
@@ -84,6 +87,69 @@ def test_each_version_has_the_card_of_its_own_run(
     assert again[first.weights_sha256].description == as_description(cards[1])
     assert again[second.weights_sha256].description == as_description(cards[2])
     assert artifact(project, again[first.weights_sha256]) == cards[1]
+
+
+def test_an_experiment_of_dvcs_leaves_the_registry_as_it_is(
+    project: Project, make_config: Callable[..., Config], said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = {config.seed: folder for config, folder in evaluated(project, make_config)[BASE]}
+    params = set_params(project)
+    (project.root / README).write_text(f"{START}\n{END}\n")
+    choose(project, BASE, 1)
+    register_choice(project, params, said.append)
+    before, history = versions(project), sorted((project.home / "promotions").iterdir())
+    assert [one.aliases for one in before] == [(CHAMPION,)]
+
+    choose(project, BASE, 2)
+    with monkeypatch.context() as patch:
+        patch.setenv("DVC_EXP_NAME", "sunny-otter")
+        assert register_choice(project, params, said.append) is None
+        assert said[-1] == "lenet5: an experiment of DVC's leaves the registry as it is"
+        assert read_json(project.root / REGISTRATION)["run"] == runs[2].fingerprint
+        assert (project.root / MODEL_CARD).read_text().startswith("# Model card: lenet5 seed 2\n")
+        assert not (runs[2].path / "model_card.md").exists()
+        heal_registry(project, said.append)
+        for ask in (
+            lambda: promote(project, params, None, "new data", said.append),
+            lambda: rollback(project, params, None, said.append),
+            lambda: rule(project, params, None, True, said.append),
+            lambda: write_readme_table(project),
+        ):
+            with pytest.raises(LenetError, match="not in an experiment of DVC's"):
+                ask()
+        assert rule(project, params, None, False, said.append).headline  # judging changes nothing
+    assert versions(project) == before
+    assert sorted((project.home / "promotions").iterdir()) == history
+    assert (project.root / README).read_text() == f"{START}\n{END}\n"
+
+    heal_registry(project, said.append)  # what was an experiment is the workspace's now
+    assert [one.fingerprint for one in versions(project)] == [runs[1].fingerprint, runs[2].fingerprint]
+
+
+def test_the_verdict_that_made_the_first_champion_is_in_the_ruling(
+    project: Project, make_config: Callable[..., Config], said: list[str]
+) -> None:
+    evaluated(project, make_config)
+    choose(project, BASE, 1)
+    ruling = rule(project, set_params(project), None, True, said.append)
+    assert (ruling.good, ruling.headline) == (True, "promoted: version 1 is the champion")
+    assert ruling.judgement is not None
+    assert ruling.judgement.verdict.promote
+    assert [check.name for check in ruling.judgement.verdict.reasons] == ["floor"]
+    page = (project.root / RULING).read_text(encoding="utf-8")
+    assert f"| floor | passed | {ruling.judgement.verdict.reasons[0].line} |" in page
+    assert sum(line.startswith("reading ") for line in said) == 1  # judged once
+
+
+def test_the_verdict_that_made_no_first_champion_is_in_the_ruling(
+    project: Project, make_config: Callable[..., Config], said: list[str]
+) -> None:
+    evaluated(project, make_config)
+    choose(project, BASE, 1)
+    ruling = rule(project, set_params(project, floor_error_percent=0.01), None, True, said.append)
+    assert (ruling.good, ruling.headline) == (False, "refused (floor): there is no champion yet")
+    assert "| floor | failed |" in (project.root / RULING).read_text(encoding="utf-8")
+    assert versions(project)[0].aliases == ("challenger",)
 
 
 def test_an_evaluation_of_another_run_gives_no_card(

@@ -46,9 +46,11 @@ def promote(project: Project, params: Params, name: str | None, reason: str | No
 
     Raises:
         ConfigError: the reason is too long.
-        LenetError: there is no such version, it is not what was registered, or the store cannot be reached.
+        LenetError: there is no such version, it is not what was registered, or the store cannot be reached; or this is
+            an experiment of DVC's.
     """
     check_reason(reason)
+    project.refuse_experiment("lenet promote")
     with registry_locked(project, tell), Shelf(project, params.register.model) as shelf:
         settle(shelf, tell)
         champion = shelf.holder(CHAMPION)

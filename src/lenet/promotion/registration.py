@@ -14,7 +14,7 @@ from lenet.laboratory import Laboratory
 from lenet.pipeline import BUILT_TRAIN, EVALUATION, MODEL_CARD, REGISTRATION, Params, read_params
 from lenet.project import Project
 from lenet.promotion.changes import settle_left
-from lenet.promotion.gate import ensure_champion
+from lenet.promotion.gate import Answer, ensure_champion
 from lenet.promotion.history import Party, last_champion, read_history
 from lenet.promotion.shared_history import shared_history
 from lenet.promotion.shelf import Shelf
@@ -28,13 +28,16 @@ from lenet.tracking.store import holds_version, store_errors, tracking_uri
 from lenet.tracking.versions import CHAMPION
 
 
-def register_choice(project: Project, params: Params, tell: Callable[[str], None]) -> None:
+def register_choice(project: Project, params: Params, tell: Callable[[str], None]) -> Answer | None:
     """Register the model that the evaluation names, as the challenger, with its model card.
 
-    Writes results/model_card.md and results/registration.json.
+    Writes results/model_card.md and results/registration.json; an experiment of DVC's writes nothing else.
 
     The run is asked for: where its folder was lost it is trained again, to the same weights, before it is registered.
     Where there is no champion the gate decides at once whether it becomes the first; a refusal is told, no error.
+
+    Returns:
+        What the gate answered where there was no champion, otherwise None.
 
     Raises:
         LenetError: MLflow cannot be reached, or the evaluation is about another run than the one asked for.
@@ -47,19 +50,34 @@ def register_choice(project: Project, params: Params, tell: Callable[[str], None
     place = laboratory.place(outcome.folder, config)
     if place is None:
         raise LenetError("MLflow does not show the chosen run yet; start its server and run `dvc repro` again")
+    card = model_card(gather(project, params, outcome.folder))
+    write_text(project.root / MODEL_CARD, card)
+    if project.is_experiment:
+        tell(f"{params.register.model}: an experiment of DVC's leaves the registry as it is")
+        _write_registration(project, outcome.folder, params.register.model, config.tracking.uri)
+        return None
     settle_left(project, params.register.model, tell, place.uri)
     champion = lost_champion(project, params.register.model, place.uri)
     if champion is not None:
         _register_lost(project, params.register.model, place.uri, champion, tell)
-    card = model_card(gather(project, params, outcome.folder))
-    write_text(project.root / MODEL_CARD, card)
     write_text(outcome.folder.path / OWN_CARD, card)  # from where it goes with the run, and comes back with it
-    version, body = _register(project, place, outcome.folder, params.register.model, evaluation, tell)
-    # A fresh clone has no run's folder to find its registry by.
-    write_json(project.root / REGISTRATION, body | {"tracking_uri": config.tracking.uri})
+    version = _register(project, place, outcome.folder, params.register.model, evaluation, tell)
+    _write_registration(project, outcome.folder, params.register.model, config.tracking.uri)
     answer = ensure_champion(project, params, version, place.uri, tell)
     for line in answer.lines if answer else ():
         tell(line)
+    return answer
+
+
+def _write_registration(project: Project, folder: RunFolder, model: str, uri: str | None) -> None:
+    """Write what is registered; not the version's number, which is another in another store."""
+    body = {
+        "model": model,
+        "run": folder.fingerprint,
+        "weights_sha256": folder.status()["files"]["weights.safetensors"],
+        "tracking_uri": uri,  # a fresh clone has no run's folder to find its registry by
+    }
+    write_json(project.root / REGISTRATION, body)
 
 
 def lost_champion(project: Project, model: str, uri: str) -> Party | None:
@@ -99,7 +117,7 @@ def heal_registry(project: Project, tell: Callable[[str], None]) -> None:
         LenetError: MLflow cannot be reached.
     """
     path = project.root / REGISTRATION
-    if not path.is_file():
+    if project.is_experiment or not path.is_file():
         return
     known = read_json(path)
     folder = RunFolder(project.runs / known["run"])
@@ -119,8 +137,8 @@ def _register(
     model: str,
     evaluation: dict[str, Any] | None,
     tell: Callable[[str], None],
-) -> tuple[str, dict[str, Any]]:
-    """Register a finished run; return its version's number, and what results/registration.json says of it."""
+) -> str:
+    """Register a finished run; return its version's number."""
     from lenet.export.packing import log_export, pack_version
     from lenet.tracking.registry import register
 
@@ -133,11 +151,9 @@ def _register(
     with store_errors(place.uri, "ask again"):
         version = register(project, place, folder, fill, model, _tags(folder, evaluation), description)
         log_export(project, place, folder)
-    weights_sha256 = folder.status()["files"]["weights.safetensors"]
     made = "registered" if version.is_new else "registered already"
     tell(f"{version.model} version {version.number} ({', '.join(version.aliases)}): {made}")
-    # The version's number is the store's own affair: this file says the same wherever the model is registered.
-    return version.number, {"model": version.model, "run": folder.fingerprint, "weights_sha256": weights_sha256}
+    return version.number
 
 
 def _send(project: Project, uri: str, folder: RunFolder) -> Place:

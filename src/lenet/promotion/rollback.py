@@ -22,9 +22,11 @@ def rollback(project: Project, params: Params, reason: str | None, tell: Tell) -
 
     Raises:
         ConfigError: the reason is too long.
-        LenetError: there is no previous champion, it is not what was registered, or the store cannot be reached.
+        LenetError: there is no previous champion, it is not what was registered, or the store cannot be reached;
+            or this is an experiment of DVC's.
     """
     check_reason(reason)
+    project.refuse_experiment("lenet rollback")
     with registry_locked(project, tell), Shelf(project, params.register.model) as shelf:
         settled = settle(shelf, tell)
         champion, previous = shelf.holder(CHAMPION), shelf.holder(PREVIOUS)

@@ -62,10 +62,12 @@ def rule(project: Project, params: Params, uri: str | None, act: bool, tell: Tel
     Raises:
         ConfigError: another store than the project's is to be changed, or its SQLite file is not there.
         LenetError: the pipeline has chosen nothing yet, a network is not what was registered, or the store cannot be
-            reached.
+            reached; or the registry is to be changed in an experiment of DVC's.
     """
     if act and uri is not None:
         raise ConfigError("--promote changes the project's own registry: leave --against out")
+    if act:
+        project.refuse_experiment("lenet gate --promote")
     if uri is not None:
         _check_is_there(tracking_uri(project, uri))
     chosen = chosen_network(project)
@@ -125,19 +127,24 @@ def _judged(shelf: Shelf, params: Params, chosen: TrainedNetwork, tell: Tell) ->
 
 
 def _acted(shelf: Shelf, params: Params, chosen: TrainedNetwork, tell: Tell) -> Ruling:
-    version = _known(shelf, chosen)
+    version, answer = _known(shelf, chosen), None
     if version is None:
-        version = _registered(shelf, params, tell)
+        version, answer = _registered(shelf, params, tell)
     champion = shelf.holder(CHAMPION)
-    answer = promote(shelf.project, params, version.number, None, tell)
+    if answer is None or answer.judgement is None:  # otherwise the gate has judged it as the first champion
+        answer = promote(shelf.project, params, version.number, None, tell)
     if answer.done or answer.judgement is None:
         return Ruling(answer.done, answer.lines[-1], _name(shelf), answer.judgement)
     return _refused(answer.judgement, champion, _name(shelf))
 
 
-def _registered(shelf: Shelf, params: Params, tell: Tell) -> Version:
-    """Register the choice, where DVC brought it from elsewhere and no register stage ran here; return its version."""
-    register_choice(shelf.project, params, tell)
+def _registered(shelf: Shelf, params: Params, tell: Tell) -> tuple[Version, Answer | None]:
+    """Register the choice, where DVC brought it from elsewhere and no register stage ran here.
+
+    Returns:
+        Its version, and what the gate answered where there was no champion.
+    """
+    answer = register_choice(shelf.project, params, tell)
     shelf.look()
     sha256 = read_json(shelf.project.root / REGISTRATION)["weights_sha256"]
     version = next((one for one in reversed(shelf.versions) if one.weights_sha256 == sha256), None)
@@ -146,7 +153,7 @@ def _registered(shelf: Shelf, params: Params, tell: Tell) -> Version:
             f"{shelf.model}: was registered in another store than {shelf.store}, which was asked; ask again, or set"
             " tracking.uri and MLFLOW_TRACKING_URI to the same"
         )
-    return version
+    return version, answer
 
 
 def _refused(found: Judgement, champion: Version | None, registry: str) -> Ruling:

@@ -47,6 +47,7 @@ def with_table(readme: str, evaluation: Mapping[str, Any]) -> str:
 
 
 def write_readme_table(project: Project) -> None:
-    """Put the table of results/evaluation.json into README.md; raises as `with_table`."""
+    """Put the table of results/evaluation.json into README.md; raises as `with_table`, and in a DVC experiment."""
+    project.refuse_experiment("lenet report --readme")
     path = project.root / README
     write_text(path, with_table(path.read_text(encoding="utf-8"), read_json(project.root / EVALUATION)))
