@@ -32,7 +32,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 REPOSITORY = Path(__file__).parents[1]
 CLASSES, TRAIN, VALIDATION, TEST = 10, 500, 200, 100
-VARIABLES = ("LENET_HOME", "MLFLOW_TRACKING_URI", "DVC_EXP_NAME", "DVC_STAGE")
+VARIABLES = (
+    "DVC_EXP_NAME",
+    "DVC_STAGE",
+    "LENET_HOME",
+    "LENET_STUDY_STORAGE",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_TRACKING_URI",
+)
 
 TREE: dict[str, Any] = {
     "name": "tiny_variant",

@@ -135,7 +135,12 @@ def sgd(**change: Any) -> dict[str, Any]:
         ({"trainer__epochs": 2.5}, "trainer.epochs=2.5: must be a whole number"),
         ({"trainer__precision": "fp16"}, "trainer.precision=fp16: must be one of fp32, bf16"),
         ({"trainer__checkpoint_seconds": float("inf")}, "trainer.checkpoint_seconds=inf: must be a number"),
-        ({"tracking__experiment": None}, "tracking.experiment=None: must be a text"),
+        ({"tracking__experiment": 3}, "tracking.experiment=3: must be a text"),
+        (
+            {"tracking__uri": "http://me:secret@host:5000"},
+            "tracking.uri=http://me@host:5000: has a password, and a config is kept and shown; leave it out here, and"
+            " give it in the environment (MLFLOW_TRACKING_URI, LENET_STUDY_STORAGE) or in ~/.netrc",
+        ),
         (
             {"trainer__devices": 3, "trainer__batch_size": 128},
             "trainer.batch_size=128: must be a multiple of trainer.devices=3",

@@ -18,6 +18,7 @@ from lenet.fingerprint import code_digest
 from lenet.locks import locked
 from lenet.project import Project
 from lenet.runs import FAILED, FINISHED, KILLED, PRUNED, RESULTS, RUNNING, RunFolder, locate
+from lenet.tracking.asked import TRACKING, settled
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def ask(
         Stopped: a signal ended it.
     """
     folder = locate(project, config, data_digest)
+    config = settled(project, folder, config)
     with locked(folder.lock, lambda holder: say(f"{folder.short}: process {holder} is at this run; waiting for it")):
         remove_half_written(folder.path)
         if _is_answered(project, folder, say):
@@ -120,15 +122,18 @@ def _remember(folder: RunFolder, config: Config, data_digest: str, origin: Origi
         "code_digest": code_digest(),
         "overrides": list(origin.overrides),
         "sweeps": [],
+        TRACKING: config.tree()[TRACKING],
     }
     try:
         body = folder.identity()
         folder.check_config()
     except (FileNotFoundError, DamagedError):
         body = folder.write_identity(body)
-    if origin.sweep is None or origin.sweep in body["sweeps"]:
+    sweeps = list(dict.fromkeys([*body["sweeps"], *filter(None, [origin.sweep])]))
+    asked = body | {"sweeps": sweeps, TRACKING: config.tree()[TRACKING]}
+    if asked == body:
         return False
-    folder.write("run.json", body | {"sweeps": [*body["sweeps"], origin.sweep]})
+    folder.write("run.json", asked)
     return True
 
 

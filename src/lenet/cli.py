@@ -13,7 +13,7 @@ from lenet import __version__
 from lenet.collector import collect_rarely
 from lenet.deferred import defer_signal
 from lenet.errors import EXIT_FAILED
-from lenet.exits import check_words, guarded, survive_any_terminal
+from lenet.exits import check_words, guarded, hide_passwords, survive_any_terminal
 
 if TYPE_CHECKING:
     from lenet.project import Project
@@ -25,6 +25,7 @@ Command = Callable[["Project", Arguments], None]
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run one command; the process's exit code says whether it was done."""
+    hide_passwords()
     collect_rarely()
     defer_signal()
     survive_any_terminal()
@@ -133,8 +134,10 @@ def _sync(project: Project, arguments: Arguments) -> None:
     from lenet.promotion.registration import heal_registry
     from lenet.synchronize import synchronize
 
-    synchronize(project, _tell)
+    is_shown = synchronize(project, _tell)
     heal_registry(project, _tell)
+    if not is_shown:
+        sys.exit(EXIT_FAILED)
 
 
 def _replay(project: Project, arguments: Arguments) -> None:

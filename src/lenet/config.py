@@ -196,8 +196,8 @@ class TrackingConfig:
 
     uri: StoreUri | None
     """MLflow tracking URI; null is MLFLOW_TRACKING_URI, or else SQLite in the project's home."""
-    experiment: ExperimentName
-    """MLflow experiment."""
+    experiment: ExperimentName | None
+    """MLflow experiment; null is MLFLOW_EXPERIMENT_NAME, or else lenet5."""
 
 
 @dataclass(frozen=True)

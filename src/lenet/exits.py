@@ -7,10 +7,14 @@ import io
 import os
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import TypeVar
 
 from lenet.errors import EXIT_FAILED, ConfigError, LenetError, Stopped
+from lenet.urls import without_password
 
 SIGNAL_BASE = 128
 """What shells add to a signal's number to make an exit code."""
@@ -57,7 +61,7 @@ def guarded(action: Callable[[], Answer]) -> Answer:
         if isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
             _end_of_output()
             sys.exit(SIGNAL_BASE + signal.SIGPIPE)
-        print(f"error: {_line(error)}", file=sys.stderr)
+        print(f"error: {without_password(_line(error))}", file=sys.stderr)
         sys.exit(error.exit_code if isinstance(error, LenetError) else EXIT_FAILED)
     except Stopped as stop:
         print("stopped; the same command goes on from the last epoch", file=sys.stderr)
@@ -65,6 +69,16 @@ def guarded(action: Callable[[], Answer]) -> Answer:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(SIGNAL_BASE + signal.SIGINT)
+
+
+def hide_passwords() -> None:
+    """Have tracebacks of this process show URLs without their passwords, which errors of libraries repeat."""
+
+    def show(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        print(without_password("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+
+    sys.excepthook = show
+    threading.excepthook = lambda thrown: show(thrown.exc_type, thrown.exc_value, thrown.exc_traceback)
 
 
 def _line(error: LenetError | OSError) -> str:

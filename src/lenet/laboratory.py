@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from types import TracebackType
@@ -14,10 +15,11 @@ from lenet.data.split import split
 from lenet.errors import DamagedError, RunFailedError, Stopped
 from lenet.project import Project
 from lenet.runs import FINISHED, RUNNING, RunFolder, locate
+from lenet.tracking.asked import settled
 from lenet.tracking.follower import FAREWELL_SECONDS, Follower
 from lenet.tracking.place import Place, recorded_place
 from lenet.tracking.projection import is_up_to_date
-from lenet.tracking.store import tracking_uri
+from lenet.tracking.store import EXPERIMENT_VARIABLE, experiment_name, tracking_uri
 
 HURRIED_SECONDS = 10.0
 """How long a command that was told to end waits for the store; whoever sent the signal soon sends a harder one."""
@@ -32,12 +34,14 @@ def check_feasible(project: Project, config: Config) -> None:
     """Find out, before anything is written, whether a run can be trained here.
 
     Raises:
-        ConfigError: a GPU is asked for that is not there, or more images than there are.
+        ConfigError: a GPU is asked for that is not there, more images than there are, or an MLflow store that is none.
     """
     if config.trainer.accelerator == "gpu":
         from lenet.training.devices import choose_accelerator
 
         choose_accelerator(config)
+    tracking_uri(project, config.tracking.uri)
+    experiment_name(config.tracking.experiment)
     prepared = project.prepared(config.data.name)
     if (prepared / CARD).is_file():
         order = load_training(prepared).order
@@ -80,8 +84,9 @@ class Laboratory:
         """
         prepared = ensure_prepared(self.project, config.data.name, self._tell)
         digest = training_digest(prepared)
-        follower = self._follower(config)
         folder = locate(self.project, config, digest)
+        config = self._settled(folder, config)
+        follower = self._follower(config)
         if folder.state() != FINISHED:
             check_feasible(self.project, config)
         self._tell_start(folder, origin)
@@ -108,8 +113,19 @@ class Laboratory:
         """Return where MLflow shows a run, once it does."""
         return recorded_place(folder, tracking_uri(self.project, config.tracking.uri))[0]
 
+    def _settled(self, folder: RunFolder, config: Config) -> Config:
+        """Return the config with the experiment that shows the run, and say so where that is not the one asked for."""
+        found, asked = settled(self.project, folder, config), experiment_name(config.tracking.experiment)
+        is_named = config.tracking.experiment is not None or bool(os.environ.get(EXPERIMENT_VARIABLE))
+        if is_named and found.tracking.experiment != asked:
+            self._tell(
+                f"{folder.short}: MLflow shows it in experiment {found.tracking.experiment} already, and a run is shown"
+                f" once: {asked} does not get it"
+            )
+        return found
+
     def _follower(self, config: Config) -> Follower:
-        key = (tracking_uri(self.project, config.tracking.uri), config.tracking.experiment)
+        key = (tracking_uri(self.project, config.tracking.uri), experiment_name(config.tracking.experiment))
         if key not in self._followers:
             self._followers[key] = Follower(self.project, *key, self._tell)
         return self._followers[key]

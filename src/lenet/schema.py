@@ -15,6 +15,7 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from lenet.errors import ConfigError
+from lenet.urls import VARIABLES, without_password
 
 
 @dataclass(frozen=True)
@@ -175,8 +176,18 @@ def _parse_scalar(schema: type, value: Any, where: str) -> Any:
         if math.isfinite(number):
             return number
     elif isinstance(value, schema) and (schema is bool or not isinstance(value, bool)):
+        _check_no_password(value, where)
         return value
     raise ConfigError(f"{where}={value}: must be {kind}")
+
+
+def _check_no_password(value: Any, where: str) -> None:
+    """Refuse a URL with a password: a config is kept with its run, sent to MLflow and shown."""
+    if isinstance(value, str) and (plain := without_password(value)) != value:
+        raise ConfigError(
+            f"{where}={plain}: has a password, and a config is kept and shown; leave it out here, and give it in the"
+            f" environment ({', '.join(VARIABLES)}) or in ~/.netrc"
+        )
 
 
 def flatten(body: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

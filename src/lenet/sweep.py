@@ -23,7 +23,7 @@ from lenet.config import Config
 from lenet.deferred import defer_signal
 from lenet.durable import read_json, remove, write_json, write_text
 from lenet.errors import ConfigError, LenetError
-from lenet.exits import check_words, guarded, survive_any_terminal
+from lenet.exits import check_words, guarded, hide_passwords, survive_any_terminal
 from lenet.hydra_errors import one_line_errors, own_faults
 from lenet.knobs import help_text
 from lenet.locks import locked
@@ -98,6 +98,7 @@ def door(train: Callable[[], Any]) -> None:
         with _at_work, one_line_errors(project.conf, sys.argv[1:]):
             train()
 
+    hide_passwords()
     survive_any_terminal()
     collect_rarely()
     defer_signal()

@@ -10,9 +10,15 @@ from lenet.errors import ConfigError, DamagedError, LenetError
 from lenet.locks import is_held
 from lenet.project import Project
 from lenet.runs import KILLED, RunFolder, all_runs
+from lenet.tracking.asked import asked_place
 from lenet.tracking.projection import Projection, is_up_to_date
 from lenet.tracking.searches import DESCRIPTION, LOCK, is_search_up_to_date, read_search, search_folders
-from lenet.tracking.store import follow_home, shown_uri, store_errors, tracking_uri
+from lenet.tracking.store import StoreAwayError, follow_home, shown_uri, store_errors, tracking_uri
+
+REMEDY = "run `lenet sync`, or ask for it again with the tracking.uri and tracking.experiment that are meant"
+
+MOST_NAMED = 3
+"""Runs that a line names of those that a store does not show."""
 
 
 def outdated(project: Project, tell: Callable[[str], None] = lambda line: None) -> list[tuple[RunFolder, str, str]]:
@@ -25,38 +31,51 @@ def outdated(project: Project, tell: Callable[[str], None] = lambda line: None) 
         if is_held(folder.lock):
             continue
         try:
-            tracking = folder.identity()["config"]["tracking"]
-            uri = tracking_uri(project, tracking["uri"])
+            uri, experiment = _asked(project, folder)
             if not is_up_to_date(folder, uri):
-                found.append((folder, uri, tracking["experiment"]))
-        except (DamagedError, ConfigError) as error:
+                found.append((folder, uri, experiment))
+        except DamagedError as error:
             tell(f"{folder.short}: not brought up to date: {error}")
     return found
 
 
-def synchronize(project: Project, tell: Callable[[str], None]) -> None:
+def _asked(project: Project, folder: RunFolder) -> tuple[str, str]:
+    """Return where a run is to be shown; what was asked for and is no store is returned as it stands."""
+    identity = folder.identity()
+    try:
+        return asked_place(project, identity)
+    except ConfigError:
+        return str((identity.get("tracking") or identity["config"]["tracking"])["uri"]), ""
+
+
+def synchronize(project: Project, tell: Callable[[str], None]) -> bool:
     """Send to MLflow what it lacks, and close there what died: a run whose process is gone is shown as KILLED.
 
-    Raises:
-        LenetError: a store cannot be reached.
+    What a store refuses, and all of a store that is away, is told with what to do about it, and the rest is sent.
+
+    Returns:
+        Whether everything is shown.
     """
     for place in (*(run.path for run in all_runs(project)), *search_folders(project.home)):
         remove_half_written(place)
     for uri in _stores(project):
         follow_home(project, uri)
-    waiting = outdated(project, tell)
-    projections: dict[tuple[str, str], Projection] = {}
-    for folder, uri, experiment in waiting:
-        projection = projections.setdefault((uri, experiment), Projection(project, uri, experiment))
-        _send(projection, folder, uri)
-    count = len(all_runs(project))
-    killed = [folder for folder, _, _ in waiting if folder.state() == KILLED]
+    waiting, sender = outdated(project, tell), _Sender(project)
+    sent = [folder for folder, uri, experiment in waiting if sender.send(uri, experiment, folder)]
     for search in search_folders(project.home):
         if not is_held(search / LOCK):
-            _send_search(project, search, projections)
-    tell(f"MLflow at {shown_uri(tracking_uri(project))} shows {count} runs ({len(waiting)} brought up to date)")
-    for folder in killed:
-        tell(f"{folder.short}: killed after epoch {len(folder.history())}; the command that began it goes on with it")
+            sender.send_search(search)
+    count = len(all_runs(project)) - len(waiting) + len(sent)
+    tell(f"MLflow at {shown_uri(tracking_uri(project))} shows {count} runs ({len(sent)} brought up to date)")
+    for folder in sent:
+        if folder.state() == KILLED:
+            tell(
+                f"{folder.short}: killed after epoch {len(folder.history())}; the command that began it goes on with it"
+            )
+    for reason, names in sender.unsent.items():
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        tell(f"not shown: {', '.join(names[:MOST_NAMED])}{more}: {reason}")
+    return not sender.unsent
 
 
 def _stores(project: Project) -> set[str]:
@@ -64,7 +83,7 @@ def _stores(project: Project) -> set[str]:
     found = {tracking_uri(project)}
     for folder in all_runs(project):
         try:
-            found.add(tracking_uri(project, folder.identity()["config"]["tracking"]["uri"]))
+            found.add(asked_place(project, folder.identity())[0])
         except (DamagedError, ConfigError):
             continue
     return found
@@ -72,26 +91,71 @@ def _stores(project: Project) -> set[str]:
 
 def synchronize_search(project: Project, folder: Path, tell: Callable[[str], None]) -> None:
     """Send a search's findings; a store that is away is told of, for `lenet sync` makes up for it."""
-    try:
-        _send_search(project, folder, {})
-    except LenetError as error:
-        tell(str(error))
+    sender = _Sender(project)
+    sender.send_search(folder)
+    for reason in sender.unsent:
+        tell(reason)
 
 
-def _send_search(project: Project, folder: Path, projections: dict[tuple[str, str], Projection]) -> None:
-    try:
-        tracking = read_search(folder, DESCRIPTION)["tracking"]
-        uri = tracking_uri(project, tracking["uri"])
-        if is_search_up_to_date(folder, uri):
+class _Sender:
+    """Sends to each store and experiment what it lacks, and remembers why not.
+
+    Attributes:
+        unsent: by the reason, the names of the runs and searches that could not be sent.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.unsent: dict[str, list[str]] = {}
+        self._project = project
+        self._projections: dict[tuple[str, str], Projection] = {}
+        self._closed: dict[tuple[str, str], str] = {}
+        """By store and experiment: why nothing can be sent there, which is tried once."""
+
+    def send(self, uri: str, experiment: str, folder: RunFolder) -> bool:
+        """Send a run, and say whether that could be done."""
+        return self._try(uri, experiment, folder.short, lambda projection: projection.send(folder))
+
+    def send_search(self, folder: Path) -> None:
+        """Send a search's findings where its store lacks them."""
+        try:
+            uri, experiment = asked_place(self._project, read_search(folder, DESCRIPTION))
+            if is_search_up_to_date(folder, uri):
+                return
+        except DamagedError:
+            return  # the same search, asked again, writes it anew
+        except ConfigError as error:
+            self._keep(str(error), folder.name)
             return
-    except DamagedError:
-        return  # the same search, asked again, writes it anew
-    key = (uri, tracking["experiment"])
-    projection = projections.setdefault(key, Projection(project, *key))
-    with store_errors(uri, "run `lenet sync` again"):
-        projection.send_search(folder)
+        self._try(uri, experiment, folder.name, lambda projection: projection.send_search(folder))
 
+    def _try(self, uri: str, experiment: str, name: str, action: Callable[[Projection], object]) -> bool:
+        key = (uri, experiment)
+        if key not in self._closed:
+            try:
+                projection = self._connected(key)
+            except (LenetError, OSError) as error:
+                self._closed[key] = str(error)
+        if key in self._closed:
+            self._keep(self._closed[key], name)
+            return False
+        try:
+            with store_errors(uri, REMEDY):
+                action(projection)
+        except (LenetError, OSError) as error:
+            if isinstance(error, StoreAwayError):
+                self._closed[key] = str(error)
+            self._keep(str(error), name)
+            return False
+        return True
 
-def _send(projection: Projection, folder: RunFolder, uri: str) -> None:
-    with store_errors(uri, "run `lenet sync` again"):
-        projection.send(folder)
+    def _connected(self, key: tuple[str, str]) -> Projection:
+        if key not in self._projections:
+            projection = Projection(self._project, *key)
+            tracking_uri(self._project, key[0])  # what was asked for may be no store
+            with store_errors(key[0], REMEDY):
+                projection.connect()
+            self._projections[key] = projection
+        return self._projections[key]
+
+    def _keep(self, reason: str, name: str) -> None:
+        self.unsent.setdefault(reason, []).append(name)

@@ -10,7 +10,7 @@ def test_versions_and_history_as_tables_and_as_json(showcase: Showcase) -> None:
     def shown(as_json: bool = False) -> str:
         return show_registry(showcase.project, showcase.params, as_json, print)
 
-    assert shown() == "digits: nothing is registered in mlflow.db; `dvc repro` registers the chosen model"
+    assert shown() == "digits: nothing is registered in mlflow.db; `lenet register` registers what `dvc repro` chose"
     crowned(showcase, 3, 4)
     showcase.register(5)
     ask(showcase, reason=None)

@@ -14,6 +14,7 @@ from lenet.search import storage as storage_module
 from lenet.search.question import Question
 from lenet.search.storage import HOST, open_storage, study_url
 from lenet.search.study import SharedStudy
+from lenet.urls import with_password
 
 Ask = Callable[..., Question]
 Open = Callable[..., SharedStudy]
@@ -51,7 +52,28 @@ def test_a_server_that_is_gone_is_one_line(project: Project) -> None:
     pytest.importorskip("psycopg")
     with pytest.raises(LenetError, match="does not answer") as caught:
         open_storage(project, study_url(project, "postgresql://nobody:secret@127.0.0.1:1/none"))
+    assert str(caught.value).startswith("postgresql+psycopg://nobody@127.0.0.1:1/none: ")
     assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_environment_names_the_study_where_no_config_does(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("psycopg")
+    monkeypatch.setenv("LENET_STUDY_STORAGE", "postgresql://me:secret@host/db?sslmode=require&sslpassword=other")
+    found = study_url(project, None)
+    assert found == "postgresql+psycopg://me@host/db?sslmode=require"
+    assert with_password(found) == ("postgresql+psycopg://me:secret@host/db?sslmode=require&sslpassword=other")
+    assert study_url(project, "sqlite:///own.db") == f"sqlite:///{project.home}/own.db"
+    monkeypatch.setenv("LENET_STUDY_STORAGE", "mysql://me:secret@host/db")
+    with pytest.raises(ConfigError, match=r"^LENET_STUDY_STORAGE=mysql://me@host/db: must be"):
+        study_url(project, None)
+
+
+def test_a_password_in_the_config_of_a_search_is_refused(ask: Ask) -> None:
+    with pytest.raises(ConfigError, match=r"^search\.storage=postgresql://me@host/db: has a password") as caught:
+        ask("search.storage='postgresql://me:secret@host/db'")
     assert "secret" not in str(caught.value)
 
 

@@ -15,11 +15,12 @@ import pytest
 from lenet.asking import Origin, ask
 from lenet.config import Config
 from lenet.data.prepared import training_digest
-from lenet.errors import LenetError, Stopped
+from lenet.errors import Stopped
 from lenet.project import Project
 from lenet.runs import RunFolder, locate
 from lenet.schema import flatten
 from lenet.synchronize import outdated, synchronize
+from lenet.tracking.asked import asked_place
 from lenet.tracking.place import recorded_place
 from lenet.tracking.projection import Projection, is_up_to_date, token
 from lenet.tracking.store import open_store, tracking_uri
@@ -361,19 +362,44 @@ def test_a_damaged_run_is_left_out(shop: Shop, make_config: MakeConfig, said: li
     assert run.data.tags["lenet.fingerprint"] == good.fingerprint
 
 
-def test_a_store_that_is_away_is_one_line(shop: Shop, make_config: MakeConfig, said: list[str]) -> None:
-    shop.train(make_config(tracking__uri="http://127.0.0.1:9"))
-    message = r"^MLflow at http://127\.0\.0\.1:9: .*; start it and run `lenet sync` again$"
-    with pytest.raises(LenetError, match=message) as caught:
-        synchronize(shop.project, said.append)
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize(
+    ("knobs", "reason"),
+    [
+        (
+            {"tracking__uri": "http://127.0.0.1:9"},
+            "MLflow at http://127.0.0.1:9: does not answer ([Errno 111] Connection refused); start it and run",
+        ),
+        ({"tracking__uri": "./mlruns"}, "./mlruns: must be an MLflow server (http://host:5000) or a database"),
+        ({"tracking__experiment": "x" * 600}, "MLflow at sqlite:////"),
+    ],
+)
+def test_a_run_that_cannot_be_shown_is_named_and_does_not_stop_the_others(
+    shop: Shop, make_config: MakeConfig, said: list[str], monkeypatch: pytest.MonkeyPatch, knobs: Any, reason: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    good, bad, worse = (shop.train(make_config(seed=seed)) for seed in (1, 2, 3))
+    for folder in (bad, worse):
+        body = folder.identity()
+        asked = {name.removeprefix("tracking__"): value for name, value in knobs.items()}
+        folder.write("run.json", body | {"tracking": body["tracking"] | asked})
+    assert synchronize(shop.project, said.append) is False
+    assert [run.data.tags["lenet.fingerprint"] for run in shop.runs()] == [good.fingerprint]
+    assert said[0].endswith("shows 1 runs (1 brought up to date)")
+    (line,) = said[1:]  # one for both
+    names = {f"not shown: {one.short}, {other.short}: {reason}" for one, other in ((bad, worse), (worse, bad))}
+    assert any(line.startswith(start) for start in names)
+    assert "\n" not in line
+    assert len(line) < 500
 
 
-def test_a_password_is_not_shown(shop: Shop, make_config: MakeConfig, said: list[str]) -> None:
-    shop.train(make_config(tracking__uri="http://me:secret@127.0.0.1:9"))
-    with pytest.raises(LenetError) as caught:
-        synchronize(shop.project, said.append)
-    assert "secret" not in str(caught.value)
+def test_a_run_that_was_asked_for_with_a_typo_is_asked_for_again(
+    shop: Shop, make_config: MakeConfig, said: list[str]
+) -> None:
+    folder = shop.train(make_config(tracking__uri="http://127.0.0.1:9"))
+    assert asked_place(shop.project, folder.identity())[0] == "http://127.0.0.1:9"
+    shop.train(make_config())
+    assert synchronize(shop.project, said.append) is True
+    assert [run.data.tags["lenet.fingerprint"] for run in shop.runs()] == [folder.fingerprint]
 
 
 def test_artifacts_survive_the_loss_of_the_folder(shop: Shop, config: Config) -> None:

@@ -5,16 +5,27 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 import requests
+from rude_mlflow import ACCOUNT, answering, mlflow_with_account
 
-from lenet.errors import LenetError
+from lenet.asking import Origin
+from lenet.config import Config
+from lenet.errors import ConfigError, LenetError
+from lenet.laboratory import Laboratory
 from lenet.project import Project
+from lenet.promotion.shelf import Shelf
+from lenet.schema import flatten
+from lenet.sweep_table import Row, print_rows
+from lenet.tracking.projection import is_up_to_date
 from lenet.tracking.store import (
+    StoreAwayError,
+    _unusable,
     database_path,
     experiment_id,
     holds_run,
@@ -55,7 +66,7 @@ def test_a_relative_file_lies_in_the_home(project: Project, tmp_path: Path, monk
 
 
 def test_a_password_is_not_shown() -> None:
-    assert shown_uri("https://me:secret@host:5000/x") == "https://me:…@host:5000/x"
+    assert shown_uri("https://me:secret@host:5000/x") == "https://me@host:5000/x"
     assert shown_uri("https://host:5000/x") == "https://host:5000/x"
     assert shown_uri("sqlite:////tmp/x.db") == "sqlite:////tmp/x.db"
 
@@ -161,3 +172,106 @@ def test_opening_one_store_does_not_change_which_is_the_default(project: Project
     before = tracking_uri(project)
     open_store(project, tracking_uri(project, "sqlite:///other.db"))
     assert tracking_uri(project) == before
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("http://host:5000/#/experiments/1?a=b", ": is a page of MLflow's; its store is http://host:5000"),
+        ("localhost:5000", ": must be an MLflow server (http://localhost:5000) or a database"),
+        ("./mlruns", ": must be an MLflow server (http://host:5000) or a database"),
+        ("file:///tmp/mlruns", ": must be an MLflow server (http://host:5000) or a database"),
+    ],
+)
+def test_what_is_no_store_is_one_short_line(
+    project: Project, monkeypatch: pytest.MonkeyPatch, uri: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        tracking_uri(project, uri)
+    assert str(caught.value).startswith(f"{uri}{message}")
+    assert len(str(caught.value)) < 200
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(ConfigError) as caught:
+        tracking_uri(project)
+    assert str(caught.value).startswith(f"MLFLOW_TRACKING_URI={uri}{message}")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        (b'{"experiment": 3}', 200, "see that it is an MLflow server"),
+        (b"[1]", 200, "see that it is an MLflow server"),
+        (b"<!doctype html><html>" + b"<p>sign in</p>" * 200, 200, "a web page, which MLflow does not"),
+        (b"<html>" + b"no such page " * 200, 404, "a web page, which MLflow does not"),
+    ],
+)
+def test_a_server_that_is_not_mlflows_is_one_short_line(project: Project, body: bytes, status: int, told: str) -> None:
+    with answering(body, status) as uri:
+        client = open_store(project, uri)
+        with pytest.raises(StoreAwayError) as caught, store_errors(uri, "ask again"):
+            experiment_id(client, project, uri, "lenet5")
+    line = str(caught.value)
+    assert line.startswith(f"MLflow at {uri}: ")
+    assert told in line
+    assert line.endswith("; see that it is an MLflow server and ask again")
+    assert "\n" not in line
+    assert len(line) < 400
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("database or disk is full", "make room"),
+        ("attempt to write a readonly database", "see to the rights"),
+        ("database is locked", "another process is at it"),
+        ("file is not a database", "move the file away"),
+    ],
+)
+def test_a_file_that_is_whole_is_not_to_be_moved_away(project: Project, said: str, remedy: str) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    uri = tracking_uri(project)
+    line = _unusable(uri, OperationalError("insert into runs", {}, sqlite3.OperationalError(said)))
+    assert said in line
+    assert remedy in line
+    assert ("move" in line) == (said == "file is not a database")
+
+
+def test_a_stores_password_goes_to_the_store_and_nowhere_else(
+    project: Project, make_config: Callable[..., Config], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name, password = ACCOUNT
+    with mlflow_with_account(tmp_path) as uri, pytest.MonkeyPatch.context() as patch:
+        stranger = open_store(project, uri)
+        with pytest.raises(LenetError, match="lacks the right"), store_errors(uri, "ask again"):
+            experiment_id(stranger, project, uri, "lenet5")
+        address = uri.replace("://", f"://{name}:{password}@")
+        plain = uri.replace("://", f"://{name}@")
+        patch.setenv("MLFLOW_TRACKING_URI", address)
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "paper")
+        assert tracking_uri(project) == plain
+        with Laboratory(project) as laboratory:
+            folder = laboratory.ask(make_config(tracking__experiment=None), Origin("tiny", "a sweep")).folder
+        place = laboratory.place(folder, make_config())
+        assert place is not None
+        assert place.uri == plain
+        assert is_up_to_date(folder, plain)
+        client = open_store(project, plain)
+        run = client.get_run(place.run_id)
+        assert client.get_experiment(run.info.experiment_id).name == "paper"
+        print_rows(project, [Row(folder.fingerprint, "trained", dict(flatten(folder.config().tree())))])
+        with Shelf(project, "digits", address) as shelf:  # as `--against` names it
+            assert shelf.versions == []
+            assert shelf.store == plain
+        with Laboratory(project) as laboratory:  # in another experiment of the same store: said, not shown twice
+            laboratory.ask(make_config(tracking__experiment="other"), Origin("tiny", "another sweep"))
+        assert client.get_experiment_by_name("other") is None
+        (again,) = client.search_runs([run.info.experiment_id])
+        assert again.info.run_id == place.run_id
+    said = capfd.readouterr()
+    assert f"compare: {plain}/#/experiments/" in said.out
+    assert f"{folder.short}: MLflow shows it in experiment paper already, and a run is shown once: other" in said.err
+    written = [path for path in (*project.home.rglob("*"), *tmp_path.glob("server.db*")) if path.is_file()]
+    assert len(written) > 20
+    assert [path for path in written if password.encode() in path.read_bytes()] == []
+    assert password not in said.out + said.err

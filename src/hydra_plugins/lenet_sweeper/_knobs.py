@@ -39,6 +39,7 @@ class Knobs:
     seed: Annotated[int, Range(low=0, high=2**31 - 1)]
     """Of the proposals; that of the trainings is the config's own."""
     storage: StoreUri | None
-    """SQLAlchemy URL of the study (sqlite:///… or postgresql+psycopg://…); null: SQLite in the project's home."""
+    """SQLAlchemy URL of the study (sqlite:///… or postgresql+psycopg://…); null: LENET_STUDY_STORAGE, or
+    else SQLite in the project's home."""
     study_name: Name | None
     """The study's name; null: from a digest of all that changes what a trial means."""

@@ -20,7 +20,6 @@ from lenet.search.seats import SeatedStudy
 from lenet.search.storage import WATCH, open_storage, storage_errors
 from lenet.search.worker import WAIT_SECONDS
 from lenet.sweep import conclude
-from lenet.tracking.store import shown_uri
 
 from ._knobs import WHERE
 from ._question import Question, read_question
@@ -112,7 +111,7 @@ class Sweep:
         """Answer trials until there are n_trials, whoever else answers some of them, and name the best."""
         recovered = self._study.recover()
         done = sum(trial.state.is_finished() for trial in self._study.trials())
-        place = f"study {self._study.name} in {shown_uri(self._study.storage.url)}"
+        place = f"study {self._study.name} in {self._study.storage.url}"
         self._tell(f"{place}: {done} of {self._limit} trials are done")
         if recovered:
             self._tell(f"{recovered} trials were left behind by processes that are gone; they go on")

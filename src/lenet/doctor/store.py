@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 from lenet.doctor.databases import check_database, reading
 from lenet.doctor.finding import Finding, counted, ok, problem, warning
 from lenet.doctor.runs import run_folders
-from lenet.errors import DamagedError
+from lenet.errors import LenetError
 from lenet.project import Project
+from lenet.tracking.asked import asked_place
 from lenet.tracking.store import database_path, shown_uri, tracking_uri
+from lenet.urls import with_password
 
 SERVER_SECONDS = 5.0
 REFILL = "lenet sync: it is filled from the run folders"
@@ -20,8 +22,8 @@ def stores(project: Project) -> list[str]:
     found = [tracking_uri(project)]
     for folder in run_folders(project):
         try:
-            uri = tracking_uri(project, folder.identity()["config"]["tracking"]["uri"])
-        except (DamagedError, OSError, KeyError):
+            uri, _ = asked_place(project, folder.identity())
+        except (LenetError, OSError, KeyError):
             continue  # the check of the runs says so
         if uri not in found:
             found.append(uri)
@@ -59,7 +61,7 @@ def _ask_server(uri: str) -> Finding:
     import requests
 
     try:
-        answer = requests.get(f"{uri.rstrip('/')}/health", timeout=SERVER_SECONDS)
+        answer = requests.get(f"{with_password(uri)}/health", timeout=SERVER_SECONDS)
         said = "" if answer.ok else f"status {answer.status_code}"
     except requests.RequestException as error:
         said = type(error).__name__

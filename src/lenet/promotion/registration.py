@@ -21,10 +21,11 @@ from lenet.promotion.shelf import Shelf
 from lenet.report.card_facts import gather
 from lenet.report.model_card import as_description, model_card
 from lenet.runs import FINISHED, RunFolder
+from lenet.tracking.asked import asked_place
 from lenet.tracking.entities import MODEL_CARD as OWN_CARD
 from lenet.tracking.place import Place
 from lenet.tracking.projection import Projection
-from lenet.tracking.store import holds_version, store_errors, tracking_uri
+from lenet.tracking.store import holds_version, store_errors
 from lenet.tracking.versions import CHAMPION
 
 
@@ -124,7 +125,7 @@ def heal_registry(project: Project, tell: Callable[[str], None]) -> None:
     if folder.state() != FINISHED:
         return
     settle_left(project, known["model"], tell)
-    uri = tracking_uri(project, folder.config().tracking.uri)
+    uri, _ = asked_place(project, folder.identity())
     is_lost = holds_version(uri, known["model"], known["weights_sha256"]) is False
     if is_lost or lost_champion(project, known["model"], uri) is not None:
         register_choice(project, read_params(project), tell)
@@ -158,7 +159,7 @@ def _register(
 
 def _send(project: Project, uri: str, folder: RunFolder) -> Place:
     with store_errors(uri, "ask again"):
-        return Projection(project, uri, folder.config().tracking.experiment).send(folder)
+        return Projection(project, uri, asked_place(project, folder.identity())[1]).send(folder)
 
 
 def _tags(folder: RunFolder, evaluation: dict[str, Any] | None) -> dict[str, str]:

@@ -34,7 +34,8 @@ def show_registry(project: Project, params: Params, as_json: bool, tell: Callabl
         if as_json:
             return json.dumps(_tree(shelf, entries), indent=2, ensure_ascii=False)
         if not shelf.versions:
-            return f"{shelf.model}: nothing is registered in {shelf.store}; `dvc repro` registers the chosen model"
+            made = "`lenet register` registers what `dvc repro` chose"
+            return f"{shelf.model}: nothing is registered in {shelf.store}; {made}"
         lines = [f"{shelf.model} in {shelf.store}", "", *_table(VERSIONS, [_row(one) for one in shelf.versions])]
     if entries:
         lines += ["", "history (UTC)", "", *_table(HISTORY, [_told(entry) for entry in entries])]

@@ -74,7 +74,7 @@ def _read(version: Version, name: str, value: str) -> Entry:
         datetime.fromisoformat(entry.when)
         if change_tag(entry)[0] == name:  # the name is the content's seal
             return entry
-    except (ValueError, TypeError, DamagedError):
+    except (ValueError, TypeError, RecursionError, DamagedError):
         pass
     return Entry(ELSEWHERE, "damaged", version.model, "", "", "", reason=f"{where} is not what was written")
 

@@ -17,6 +17,7 @@ from lenet.evaluation.rescoring import TrainedNetwork
 from lenet.pipeline import REGISTRATION
 from lenet.project import Project
 from lenet.runs import FINISHED, RunFolder
+from lenet.tracking.asked import asked_place
 from lenet.tracking.provenance import check_provenance
 from lenet.tracking.sealed import MODEL_TAG, check_folder
 from lenet.tracking.store import WEIGHTS_TAG, database_path, shown_uri, tracking_uri
@@ -41,10 +42,9 @@ def registry_uri(project: Project) -> str:
     except (FileNotFoundError, DamagedError):
         return tracking_uri(project)
     try:
-        configured = RunFolder(project.runs / known["run"]).config().tracking.uri
+        return asked_place(project, RunFolder(project.runs / known["run"]).identity())[0]
     except (FileNotFoundError, DamagedError):
-        configured = known.get("tracking_uri")
-    return tracking_uri(project, configured)
+        return tracking_uri(project, known.get("tracking_uri"))
 
 
 def shown_store(project: Project, uri: str) -> str:

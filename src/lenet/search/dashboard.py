@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from lenet.errors import ConfigError, LenetError, Stopped
+from lenet.urls import STUDY_VARIABLE, with_password, without_password
 
 HOST, PORT = "127.0.0.1", 8080
+SERVE = f"""
+import os, sys
+from optuna_dashboard import run_server
+run_server(os.environ[{STUDY_VARIABLE!r}], sys.argv[1], int(sys.argv[2]))
+"""
+"""The dashboard's own command takes the database's URL as a word, which other users of the machine see."""
+
 FAREWELL_SECONDS = 5.0
 
 
@@ -47,13 +55,13 @@ def dashboard(url: str, tell: Callable[[str], None]) -> Iterator[None]:
     """Serve the dashboard of a database of studies within the block, and until Ctrl-C after it.
 
     Args:
-        url: the database.
+        url: the database, without a password.
         tell: takes a line for the user.
     """
-    program = str(Path(sys.executable).with_name("optuna-dashboard"))
     port = free_port()
-    words = [program, url, "--host", HOST, "--port", str(port), "--quiet"]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    words = [sys.executable, "-c", SERVE, HOST, str(port)]
+    environment = os.environ | {STUDY_VARIABLE: with_password(url)}
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     tell(f"dashboard: http://{HOST}:{port}/")
     try:
         yield
@@ -63,7 +71,7 @@ def dashboard(url: str, tell: Callable[[str], None]) -> Iterator[None]:
         except (Stopped, KeyboardInterrupt):
             return
         last = next((line for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
-        raise ConfigError(f"--dashboard: it ended with code {process.returncode}: {last}")
+        raise ConfigError(f"--dashboard: it ended with code {process.returncode}: {without_password(last)}")
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

@@ -57,7 +57,8 @@ class SearchConfig:
     seed: Annotated[int, Range(low=0, high=2**31 - 1)]
     """Of every trial's training, and, with the worker's number, of the proposals."""
     storage: StoreUri | None
-    """SQLAlchemy URL of the study (sqlite:///… or postgresql+psycopg://…); null: SQLite in the project's home."""
+    """SQLAlchemy URL of the study (sqlite:///… or postgresql+psycopg://…); null: LENET_STUDY_STORAGE, or
+    else SQLite in the project's home."""
 
 
 def check_search(search: SearchConfig) -> None:

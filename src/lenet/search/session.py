@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from lenet.durable import write_json, write_text
-from lenet.errors import DamagedError, LenetError
+from lenet.errors import ConfigError, DamagedError, LenetError
 from lenet.locks import locked
 from lenet.parallel import default_workers
 from lenet.runs import RunFolder
@@ -23,9 +23,10 @@ from lenet.search.standing import Standing, ranked, standings, trials_table
 from lenet.search.storage import HOST, StudyStorage, searches
 from lenet.search.study import SharedStudy
 from lenet.synchronize import synchronize_search
+from lenet.tracking.asked import TRACKING, asked_place
 from lenet.tracking.follower import Follower
-from lenet.tracking.searches import DESCRIPTION, LOCK, read_search
-from lenet.tracking.store import shown_uri, tracking_uri
+from lenet.tracking.searches import DESCRIPTION, LOCK, RECORD, read_search
+from lenet.tracking.store import experiment_name, tracking_uri
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -70,6 +71,7 @@ class Session:
         self._tell = tell
         self._shared = SharedStudy(question, storage, name)
         self._projected: set[int] = set()
+        self._place = self._settle_place()
 
     @property
     def folder(self) -> Path:
@@ -85,7 +87,7 @@ class Session:
                 by = f"process {holder}" if holder else "another command"
                 raise LenetError(f"{self._name}: {by} is at this search; add --join to work along with it")
             self._remember()
-            self._tell(f"study {self._name} in {shown_uri(self._storage.url)}")
+            self._tell(f"study {self._name} in {self._storage.url}")
             recovered = self._shared.recover()
             if recovered:
                 self._tell(f"{recovered} trials were left behind by processes that are gone; they go on")
@@ -104,16 +106,33 @@ class Session:
                 publish(self.folder, into)
             self._tell_end()
 
+    def _settle_place(self) -> tuple[str, str]:
+        """Return the store and the experiment that show the search: as asked, unless the store shows it in another."""
+        tracking = self._question.base.tracking
+        uri, experiment = tracking_uri(self._project, tracking.uri), experiment_name(tracking.experiment)
+        try:
+            known = asked_place(self._project, read_search(self.folder, DESCRIPTION))
+        except (FileNotFoundError, DamagedError, ConfigError):
+            return uri, experiment
+        if known[0] != uri or known[1] == experiment or not (self.folder / RECORD).is_file():
+            return uri, experiment
+        self._tell(f"{self._name}: MLflow shows it in experiment {known[1]} already: {experiment} does not get it")
+        return known
+
+    def _is_shown_here(self, folder: RunFolder) -> bool:
+        """Say whether a trial's run is to be shown where the search is; one that was there before may be elsewhere."""
+        try:
+            return asked_place(self._project, folder.identity()) == self._place
+        except (FileNotFoundError, DamagedError, ConfigError):
+            return False
+
     def _remember(self) -> None:
         search = self._question.search
         body = {
             "study": self._name,
             "name": search.name,
             "words": list(self._words),
-            "tracking": {
-                "uri": self._question.base.tracking.uri,
-                "experiment": self._question.base.tracking.experiment,
-            },
+            TRACKING: {"uri": self._question.base.tracking.uri, "experiment": self._place[1]},
             "objectives": list(search.objectives),
             "space": self._question.space.tree(),
             "epochs": search.epochs,
@@ -125,17 +144,10 @@ class Session:
 
     def _work_shown(self, leads: bool) -> None:
         """Work, with MLflow beside it; while its leader is at work a search is shown as running."""
-        tracking = self._question.base.tracking
         with ExitStack() as stack:
             if leads:
                 stack.enter_context(locked(self.folder / LOCK))
-            follower = Follower(
-                self._project,
-                tracking_uri(self._project, tracking.uri),
-                tracking.experiment,
-                self._tell,
-                gives_way=True,
-            )
+            follower = Follower(self._project, *self._place, self._tell, gives_way=True)
             stack.callback(follower.close)
             try:
                 self._work(follower)
@@ -177,7 +189,7 @@ class Session:
             folder = RunFolder(self._project.runs / one.fingerprint)
             if one.state in ENDED and one.number not in self._projected and one.fingerprint:
                 self._projected.add(one.number)
-                if (folder.path / "run.json").is_file():
+                if self._is_shown_here(folder):
                     follower.changed(folder)
         return found, self._shared.counts(trials)
 

@@ -7,6 +7,7 @@ dies, however it dies, so that a trial whose worker is gone is known at once and
 from __future__ import annotations
 
 import importlib.util
+import os
 import sqlite3
 import warnings
 import zlib
@@ -16,11 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lenet.config import StoreUri
 from lenet.errors import ConfigError, LenetError
 from lenet.locks import is_held, locked
 from lenet.project import Project
+from lenet.schema import parse
 from lenet.tracking.searches import SEARCHES
-from lenet.tracking.store import SQLITE, database_path, shown_uri
+from lenet.tracking.store import SQLITE, database_path
+from lenet.urls import STUDY_VARIABLE, taken_in, with_password, without_password
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -39,31 +43,34 @@ HOST, WATCH = "host", "study"
 
 
 def study_url(project: Project, configured: str | None, knob: str = "search.storage") -> str:
-    """Return the URL of the database; a relative SQLite path is taken from the project's home.
+    """Return the URL of the database without a password; a relative SQLite path is taken from the project's home.
 
     Args:
         project: where things are.
-        configured: what the user gave, if anything.
+        configured: what the config says, if anything; otherwise LENET_STUDY_STORAGE does.
         knob: the knob's name, for the message.
 
     Raises:
         ConfigError: it is neither SQLite nor PostgreSQL.
     """
     if not configured:
+        configured, knob = os.environ.get(STUDY_VARIABLE), STUDY_VARIABLE
+    if not configured:
         return f"{SQLITE}{searches(project) / DATABASE}"
+    parse(StoreUri, without_password(configured), knob)
     if configured.startswith(SQLITE):
         return f"{SQLITE}{project.home / configured.removeprefix(SQLITE)}"
     scheme = configured.partition("://")[0]
     if scheme.partition("+")[0] not in POSTGRESQL:
-        raise ConfigError(f"{knob}={shown_uri(configured)}: must be sqlite:///… or postgresql+psycopg://…")
+        raise ConfigError(f"{knob}={without_password(configured)}: must be sqlite:///… or postgresql+psycopg://…")
     if importlib.util.find_spec("psycopg") is None:
         raise ConfigError(
-            f"search.storage={shown_uri(configured)}: psycopg is not installed;"
+            f"{knob}={without_password(configured)}: psycopg is not installed;"
             " pip install -c constraints.txt -e '.[postgresql]'"
         )
     if "+" not in scheme:
-        return configured.replace(f"{scheme}://", "postgresql+psycopg://", 1)
-    return configured
+        configured = configured.replace(f"{scheme}://", "postgresql+psycopg://", 1)
+    return taken_in(configured)
 
 
 def searches(project: Project) -> Path:
@@ -76,7 +83,7 @@ class StudyStorage:
     """A database of studies that is open.
 
     Attributes:
-        url: its URL.
+        url: its URL, without a password.
         database: Optuna's view of it.
         folder: where the locks of SQLite studies lie.
     """
@@ -160,7 +167,7 @@ def storage_errors(url: str) -> Iterator[None]:
         cause = error.__cause__ or error
         line = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
         raise LenetError(
-            f"{shown_uri(url)}: the study's database does not answer ({line.strip()});"
+            f"{url}: the study's database does not answer ({without_password(line.strip())});"
             " what is done is safe, the same command goes on with it"
         ) from error
 
@@ -188,7 +195,7 @@ def open_storage(project: Project, url: str) -> StudyStorage:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that heartbeats are experimental
             database = RDBStorage(
-                url,
+                with_password(url),
                 engine_kwargs=options,
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,

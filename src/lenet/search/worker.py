@@ -11,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from lenet.errors import Stopped
-from lenet.exits import SIGNAL_BASE, guarded
+from lenet.exits import SIGNAL_BASE, guarded, hide_passwords
 from lenet.lifetime import die_with_parent
 from lenet.project import Project
 
@@ -32,6 +32,7 @@ def work(root: Path, home: Path, words: tuple[str, ...], slot: int) -> None:
         words: what was typed to `lenet search`.
         slot: the worker's number within its crew; where there are GPUs it says which one is used.
     """
+    hide_passwords()
     _listen()
     die_with_parent(signal.SIGTERM)
     try:

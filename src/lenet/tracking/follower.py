@@ -10,7 +10,7 @@ from collections.abc import Callable
 from lenet.project import Project
 from lenet.runs import RunFolder
 from lenet.tracking.projection import Projection
-from lenet.tracking.store import be_patient, reason, shown_uri
+from lenet.tracking.store import reason, shown_uri, store_failures
 
 FAREWELL_SECONDS = 60.0
 """How long a command waits at its end for a store that answers slowly."""
@@ -99,16 +99,12 @@ class Follower:
 
     def _try(self, action: Callable[[], object]) -> bool:
         """Do something with the store, and say whether it was there."""
-        be_patient()
-        from mlflow.exceptions import MlflowException
-        from requests import RequestException
-        from sqlalchemy.exc import SQLAlchemyError
-
         from lenet.errors import LenetError
 
+        failures: tuple[type[Exception], ...] = (*store_failures(), OSError, LenetError)
         try:
             action()
-        except (MlflowException, RequestException, SQLAlchemyError, OSError, LenetError) as error:
-            self._warn(reason(self._uri, error))
+        except failures as error:
+            self._warn(reason(error))
             return False
         return True

@@ -111,6 +111,10 @@ class Projection:
         if database_path(self._uri) is not None:
             self._connect()
 
+    def connect(self) -> None:
+        """Open the store and its experiment, made where it is not there; raises as `send`."""
+        self._connect()
+
     def send(self, folder: RunFolder) -> Place:
         """Bring the store up to date with a folder; what it holds already is not sent again.
 

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_type_hints
 from urllib.parse import urlsplit
 
-from lenet.config import StoreUri
+from lenet.config import StoreUri, TrackingConfig
 from lenet.durable import TEMPORARY_SUFFIX, replacing
-from lenet.errors import LenetError
+from lenet.errors import ConfigError, LenetError
 from lenet.locks import locked
 from lenet.project import Project
 from lenet.schema import parse
 from lenet.tracking.relocation import ARTIFACTS, relocate
+from lenet.urls import TRACKING_VARIABLE as URI_VARIABLE
+from lenet.urls import taken_in, with_password, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-URI_VARIABLE = "MLFLOW_TRACKING_URI"
+EXPERIMENT_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
+EXPERIMENT = "lenet5"
 DATABASE = "mlflow.db"
 SQLITE = "sqlite:///"
 BUSY_SECONDS = 1.0
@@ -36,6 +41,28 @@ ACCOUNT_VARIABLES = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 DENIED = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
 """By HTTP status, what MLflow calls it: nobody is known by that name and password; somebody is, who may not."""
 
+UNAVAILABLE, REFUSED = "TEMPORARILY_UNAVAILABLE", "INVALID_PARAMETER_VALUE"
+"""MLflow's names of errors: a store that cannot now; a value that it does not take."""
+
+WEB = ("http", "https")
+DATABRICKS = "databricks"
+"""A store that is named without `://`."""
+
+BODY = "Response body:"
+"""Before what a server answered, in MLflow's words."""
+
+MOST_SAID = 160
+"""Characters of an error that one line shows; MLflow lists what it supports, and servers answer with pages."""
+
+SQLITE_REMEDIES = {
+    "disk is full": "make room (`lenet clean` says which runs can go)",
+    "disk I/O error": "make room, or see to the disk",
+    "is locked": "another process is at it, wait for it",
+    "readonly": "see to the rights of the file and its folder",
+    "unable to open": "see to the rights of the file and its folder",
+}
+"""By what SQLite says, what helps where the file itself is whole."""
+
 # Training must not wait minutes for a server that is away; a user's own setting stands.
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -47,33 +74,66 @@ PATIENCE = {
 
 
 def tracking_uri(project: Project, configured: str | None = None) -> str:
-    """Return the URI of the store: the config's, MLFLOW_TRACKING_URI, or SQLite in the project's home.
+    """Return the URI of the store without a password: the config's, MLFLOW_TRACKING_URI, or SQLite in the home.
 
     A relative SQLite path is taken from the home: in DVC's temporary experiments the working folder is another.
 
     Raises:
-        ConfigError: a relative SQLite path leads out of the home.
+        ConfigError: it is neither a server's address nor a database's, or a relative SQLite path leads out of the home.
     """
     named = configured or os.environ.get(URI_VARIABLE)
     if not named:
         return f"{SQLITE}{project.home / DATABASE}"
-    parse(StoreUri, named, "tracking.uri" if configured else URI_VARIABLE)
+    parse(StoreUri, without_password(named), "tracking.uri" if configured else URI_VARIABLE)
     if named.startswith(SQLITE):
         return f"{SQLITE}{project.home / named.removeprefix(SQLITE)}"
-    return named
+    uri = taken_in(named)
+    if urlsplit(uri).scheme in WEB:
+        uri = uri.rstrip("/")
+    _check_kind(uri, uri if configured else f"{URI_VARIABLE}={uri}")
+    return uri
+
+
+def _check_kind(uri: str, told: str) -> None:
+    scheme, slashes, _ = uri.partition("://")
+    address, page, _ = uri.partition("#")
+    if page and scheme in WEB:
+        raise ConfigError(f"{told}: is a page of MLflow's; its store is {address.rstrip('/')}")
+    if scheme == "file" or not (slashes or uri.startswith(DATABRICKS)):
+        server = f"http://{uri}" if re.match(r"[\w.-]+:\d+", uri) else "http://host:5000"
+        raise ConfigError(
+            f"{told}: must be an MLflow server ({server}) or a database (sqlite:///mlflow.db);"
+            " MLflow keeps no runs in folders any more"
+        )
+
+
+def experiment_name(configured: str | None) -> str:
+    """Return the name of the MLflow experiment: the config's, MLFLOW_EXPERIMENT_NAME, or `lenet5`.
+
+    Raises:
+        ConfigError: the variable's is not one that the config may have.
+    """
+    allowed = get_type_hints(TrackingConfig, include_extras=True)["experiment"]
+    named: str | None = parse(allowed, configured or os.environ.get(EXPERIMENT_VARIABLE) or None, EXPERIMENT_VARIABLE)
+    return named or EXPERIMENT
 
 
 def shown_uri(uri: str) -> str:
     """Return the URI without a password, fit to be shown."""
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":…@") if parts.password else uri
+    return without_password(uri)
 
 
-def reason(uri: str, error: Exception) -> str:
-    """Return the first line of what MLflow said, without the URI's password, which it repeats."""
-    line = str(error).splitlines()[0] if str(error) else type(error).__name__
-    password = urlsplit(uri).password
-    return line.replace(f":{password}@", ":…@") if password else line
+def reason(error: Exception) -> str:
+    """Return in a few words what MLflow said, without passwords: no pages, no lists."""
+    text = without_password(str(error)) or type(error).__name__
+    if getattr(error, "response", None) is None and _is_silent(error):
+        cause = re.search(r"\[Errno -?\d+\] [\w ]+|too many \d+ error responses", text)
+        return f"does not answer ({cause[0] if cause else type(error.__context__ or error).__name__})"
+    said, body, answer = text.partition(BODY)
+    if body and answer.lstrip(" '\"").startswith("<"):
+        text = f"{said} it answered with a web page, which MLflow does not"
+    line = " ".join(text.splitlines()[0].split())
+    return line if len(line) <= MOST_SAID else f"{line[:MOST_SAID]}…"
 
 
 def database_path(uri: str) -> Path | None:
@@ -87,23 +147,65 @@ def be_patient() -> None:
         os.environ.setdefault(name, value)
 
 
+class StoreAwayError(LenetError):
+    """A store does not answer, or is none: whatever else one asks of it will fail alike."""
+
+
+def store_failures() -> tuple[type[Exception], ...]:
+    """Return what MLflow raises where a store is away, refuses, or answers with something else than MLflow does."""
+    be_patient()
+    from google.protobuf.json_format import ParseError
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, RequestException, SQLAlchemyError, ParseError, json.JSONDecodeError
+
+
 @contextmanager
 def store_errors(uri: str, remedy: str) -> Iterator[None]:
     """Within the block an error of the store is a LenetError that says to start it and then to do `remedy`.
 
     Where the store is there and denies the account a right, it says which variables name another account.
+
+    Raises:
+        StoreAwayError: the store does not answer, or not as MLflow does.
+        LenetError: it refuses.
     """
-    be_patient()
+    failures = store_failures()
+    try:
+        yield
+    except failures as error:
+        kind = StoreAwayError if _is_silent(error) or _is_foreign(error) else LenetError
+        raise kind(f"MLflow at {shown_uri(uri)}: {reason(error)}; {_first_step(uri, error)} and {remedy}") from error
+
+
+def _first_step(uri: str, error: Exception) -> str:
+    if _is_denied(error):
+        return f"the account lacks the right: set {ACCOUNT_VARIABLES} to one that has it"
+    if database_path(uri) is not None and getattr(error, "error_code", "") != REFUSED:
+        return next((remedy for said, remedy in SQLITE_REMEDIES.items() if said in str(error)), "see to the file")
+    if _is_foreign(error):
+        return "see that it is an MLflow server"
+    return "start it" if _is_silent(error) else "mend that"
+
+
+def _is_silent(error: Exception) -> bool:
+    """Say whether nobody answered, or a server that said it could not now."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 
-    try:
-        yield
-    except (MlflowException, RequestException) as error:
-        first = "start it" if database_path(uri) is None else "see to the file"
-        if _is_denied(error):
-            first = f"the account lacks the right: set {ACCOUNT_VARIABLES} to one that has it"
-        raise LenetError(f"MLflow at {shown_uri(uri)}: {reason(uri, error)}; {first} and {remedy}") from error
+    if isinstance(error, MlflowException):  # it chains nothing, and repeats the words of what it caught
+        return isinstance(error.__context__, RequestException) or error.error_code == UNAVAILABLE
+    return isinstance(error, RequestException) and not _is_foreign(error)
+
+
+def _is_foreign(error: Exception) -> bool:
+    """Say whether a server answered as MLflow does not: a proxy, a page, another service."""
+    from google.protobuf.json_format import ParseError
+
+    is_foreign = isinstance(error, ParseError | json.JSONDecodeError) or BODY in str(error)
+    return is_foreign and not _is_denied(error) and getattr(error, "error_code", "") != UNAVAILABLE
 
 
 def _is_denied(error: Exception) -> bool:
@@ -133,13 +235,14 @@ def open_store(project: Project, uri: str) -> MlflowClient:
                 if not path.exists():
                     _make_database(path)
             follow_home(project, uri)
-        client = mlflow.MlflowClient(uri, registry_uri=uri)
+        address = with_password(uri)
+        client = mlflow.MlflowClient(address, registry_uri=address)
         if path is not None:
             client.search_experiments(max_results=1)  # opens the file
     except SQLAlchemyError as error:
         raise LenetError(_unusable(uri, error)) from error
     except MlflowException as error:
-        if urlsplit(uri).scheme in {"http", "https"}:
+        if urlsplit(uri).scheme in WEB:
             raise
         raise LenetError(_unusable(uri, error)) from error
     return client
@@ -162,10 +265,11 @@ def _lock(path: Path) -> Path:
 
 
 def _unusable(uri: str, error: Exception) -> str:
-    remedy = "name another in tracking.uri or MLFLOW_TRACKING_URI"
+    remedy = f"name another in tracking.uri or {URI_VARIABLE}"
     if database_path(uri) is not None:
-        remedy = "move the file away, `lenet sync` fills a new one from the run folders"
-    return f"{shown_uri(uri)}: MLflow cannot open this store ({reason(uri, error)}); {remedy}"
+        found = next((remedy for said, remedy in SQLITE_REMEDIES.items() if said in str(error)), None)
+        remedy = found or "move the file away, `lenet sync` fills a new one from the run folders"
+    return f"{shown_uri(uri)}: MLflow cannot open this store ({reason(error)}); {remedy}"
 
 
 def _make_database(path: Path) -> None:

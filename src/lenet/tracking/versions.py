@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lenet.errors import DamagedError
+from lenet.errors import DamagedError, LenetError
 from lenet.project import Project
 from lenet.tracking.relocation import here, moved_roots
 from lenet.tracking.store import (
@@ -17,10 +17,12 @@ from lenet.tracking.store import (
     be_patient,
     database_path,
     open_store,
+    reason,
     shown_uri,
     store_errors,
 )
 from lenet.tracking.uris import local_path
+from lenet.urls import with_password, without_password
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 MILLISECONDS = 1000
@@ -167,20 +169,39 @@ def download_source(version: Version, uri: str, into: Path) -> Path:
 
     Raises:
         DamagedError: the store is there and has the folder no more.
-        LenetError: the store cannot be reached.
+        LenetError: the store cannot be reached, or what the source's kind needs is not installed.
     """
     be_patient()
     import mlflow
 
-    with store_errors(uri, "ask again"):
+    address = with_password(uri)
+    with _source_errors(version), store_errors(uri, "ask again"):
         # By its source: MLflow looks a `models:/` up in the store of its environment, whichever is named here.
         # Asked for first: what downloading a folder that is not there raises is what a store that is away raises too.
-        if not mlflow.artifacts.list_artifacts(artifact_uri=version.source, tracking_uri=uri):
+        if not mlflow.artifacts.list_artifacts(artifact_uri=version.source, tracking_uri=address):
             raise DamagedError(
                 f"{version.label}: {shown_uri(uri)} has its folder no more; `lenet register` makes it anew"
             )
         return Path(
             mlflow.artifacts.download_artifacts(
-                artifact_uri=version.source, dst_path=str(into), tracking_uri=uri, registry_uri=uri
+                artifact_uri=version.source, dst_path=str(into), tracking_uri=address, registry_uri=address
             )
         )
+
+
+@contextmanager
+def _source_errors(version: Version) -> Iterator[None]:
+    """Within the block it is one line that a source is of a kind which needs a package more, or is none of MLflow's."""
+    source = without_password(version.source)
+    try:
+        yield
+    except ImportError as error:  # MLflow imports what speaks to a store of files when it is asked for one
+        package = error.name or str(error)
+        raise LenetError(
+            f"{version.label}: its folder is {source}, which needs {package}; pip install {package} and ask again"
+        ) from error
+    except (ValueError, NotImplementedError) as error:
+        raise LenetError(
+            f"{version.label}: its folder is {source}, which MLflow cannot read ({reason(error)}); `lenet register`"
+            " makes a version whose folder lies in the store"
+        ) from error
