@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from lenet.durable import replacing
 from lenet.errors import ConfigError, DamagedError, LenetError, RunFailedError, Stopped
-from lenet.exits import guarded, survive_any_terminal
+from lenet.exits import guarded, hide_passwords, survive_any_terminal
 
 ROOT = Path(__file__).parents[1]
 
@@ -161,3 +162,19 @@ def test_help_is_shown_on_a_terminal_of_ascii() -> None:
     done = subprocess.run(command, capture_output=True, env=environment, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.isascii()
+
+
+def test_neither_a_line_nor_a_traceback_has_a_password(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise LenetError("http://me:secret@host: is away")
+
+    with pytest.raises(SystemExit):
+        guarded(fail)
+    assert capsys.readouterr().err == "error: http://me@host: is away\n"
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # taken back at the end
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    hide_passwords()
+    sys.excepthook(ValueError, ValueError("http://me:secret@host"), None)
+    assert capsys.readouterr().err == "ValueError: http://me@host\n"

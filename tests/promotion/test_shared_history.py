@@ -168,6 +168,7 @@ def test_a_tag_that_cannot_be_read_is_told(showcase: Showcase) -> None:
     undated = change_tag(replace(first, when="yesterday"))
     forged = change_tag(replace(first, who="somebody"))[0], change_tag(replace(first, who="somebody else"))[1]
     broken = {"lenet.change.0": "{", "lenet.change.1": "[]", "lenet.change.2": '{"old": 1}'} | dict([undated, forged])
+    broken["lenet.change.3"] = '{"old": ' + "[" * 2000 + "]" * 2000 + "}"  # deeper than Python reads
     for name, value in broken.items():
         client.set_model_version_tag(MODEL, "1", name, value)
     found = [entry for entry in shared(showcase) if entry.action == "damaged"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from lenet.asking import Origin, ask
 from lenet.config import Config
 from lenet.data.prepared import load_test, training_digest
+from lenet.errors import LenetError
 from lenet.evaluation.predict import load_reader, predict_digits
 from lenet.project import Project
 from lenet.runs import RunFolder
@@ -19,7 +21,7 @@ from lenet.tracking.projection import Projection
 from lenet.tracking.registry import Registered, pack, register
 from lenet.tracking.sealed import MANIFEST, MODEL_TAG, check_folder
 from lenet.tracking.store import WEIGHTS_TAG, holds_version, open_store, tracking_uri
-from lenet.tracking.versions import CHALLENGER, CHAMPION, read_versions
+from lenet.tracking.versions import CHALLENGER, CHAMPION, Version, download_source, read_versions
 
 
 class Shelf:
@@ -129,3 +131,30 @@ def test_a_version_leads_back_to_its_run_and_predicts_as_the_reader_does(
     assert [(tuple(field.shape), str(field.type)) for field in schema.outputs] == [((-1, 10), "float32")]
     with pytest.raises(mlflow.exceptions.MlflowException):
         model.predict(images[:, :20])
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("s3://bucket/model", "which needs boto3; pip install boto3 and ask again"),
+        ("gs://bucket/model", "which needs google-cloud-storage; pip install google-cloud-storage and ask again"),
+        ("http://127.0.0.1:9/model", "which cannot be read here ("),
+        (
+            "weird://me:secret@somewhere/model",
+            "which cannot be read here (MlflowException: Could not find a registered",
+        ),
+    ],
+)
+def test_a_source_that_cannot_be_read_here_is_one_line(
+    project: Project, tmp_path: Path, source: str, told: str
+) -> None:
+    if find_spec(told.split()[2].strip(";")) is not None:
+        pytest.skip("its package is installed")
+    version = Version("digits", "3", (), {}, source, "", 0.0, "")
+    with pytest.raises(LenetError) as caught:
+        download_source(version, tracking_uri(project), tmp_path)
+    line = str(caught.value)
+    assert line.startswith(f"digits version 3: its folder is {source.replace(':secret', '')}, {told}")
+    assert "secret" not in line
+    assert "\n" not in line
+    assert len(line) < 450

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lenet.errors import DamagedError, LenetError
 from lenet.project import Project
@@ -26,6 +27,11 @@ from lenet.urls import with_password, without_password
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 MILLISECONDS = 1000
+OWN_SOURCES = ("", "file", "mlflow-artifacts", "models", "runs")
+"""Schemes of sources that are the store's own business."""
+
+SOURCE_PACKAGES = {"s3": "boto3", "gs": "google-cloud-storage", "wasbs": "azure-storage-blob"}
+"""What pip calls the packages of the sources that people use; of others the module's name is told."""
 
 _VERSIONS = (
     "select version, coalesce(storage_location, source), run_id, creation_time, description from model_versions"
@@ -175,7 +181,8 @@ def download_source(version: Version, uri: str, into: Path) -> Path:
     import mlflow
 
     address = with_password(uri)
-    with _source_errors(version), store_errors(uri, "ask again"):
+    is_own = urlsplit(version.source).scheme in OWN_SOURCES
+    with store_errors(uri, "ask again") if is_own else _source_errors(version):
         # By its source: MLflow looks a `models:/` up in the store of its environment, whichever is named here.
         # Asked for first: what downloading a folder that is not there raises is what a store that is away raises too.
         if not mlflow.artifacts.list_artifacts(artifact_uri=version.source, tracking_uri=address):
@@ -191,17 +198,17 @@ def download_source(version: Version, uri: str, into: Path) -> Path:
 
 @contextmanager
 def _source_errors(version: Version) -> Iterator[None]:
-    """Within the block it is one line that a source is of a kind which needs a package more, or is none of MLflow's."""
-    source = without_password(version.source)
+    """Within the block it is one line that a source is no part of the store and cannot be read, and what would help."""
+    where = f"{version.label}: its folder is {without_password(version.source)}"
     try:
         yield
+    except LenetError:
+        raise
     except ImportError as error:  # MLflow imports what speaks to a store of files when it is asked for one
-        package = error.name or str(error)
+        package = SOURCE_PACKAGES.get(urlsplit(version.source).scheme, error.name)
+        raise LenetError(f"{where}, which needs {package}; pip install {package} and ask again") from error
+    except Exception as error:
         raise LenetError(
-            f"{version.label}: its folder is {source}, which needs {package}; pip install {package} and ask again"
-        ) from error
-    except (ValueError, NotImplementedError) as error:
-        raise LenetError(
-            f"{version.label}: its folder is {source}, which MLflow cannot read ({reason(error)}); `lenet register`"
-            " makes a version whose folder lies in the store"
+            f"{where}, which cannot be read here ({type(error).__name__}: {reason(error)}); give what it asks for, or"
+            " `lenet register` makes a version whose folder lies in the store"
         ) from error
