@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict
 
 import pytest
 from hydra import compose as hydra_compose
@@ -12,11 +14,13 @@ from hydra.core.global_hydra import GlobalHydra
 from lenet.cleaning import find_waste
 from lenet.composition import VERSION_BASE, register_resolvers
 from lenet.config import Config
-from lenet.durable import read_json
+from lenet.durable import read_json, write_json
 from lenet.errors import ConfigError
 from lenet.locks import is_held
 from lenet.project import Project
+from lenet.schema import flatten
 from lenet.sweep import DESCRIPTION, SWEEP_LOCK, SweepCallback, folder_of, run_name, sweep_folder
+from lenet.sweep_table import Row
 
 MakeConfig = Callable[..., Config]
 
@@ -86,3 +90,33 @@ def test_a_sweep_is_at_work_until_its_table_is_shown(
     callback.on_multirun_end(config)
     assert not folder.exists()
     assert (victim / "letter.txt").read_text() == "dear"
+
+
+@pytest.mark.parametrize(
+    ("answers", "complaint"),
+    [
+        (["trained", "already trained"], ""),
+        (["trained", "failed: the loss is not finite", "failed: x"], "error: 2 of 3 runs failed; the table says why\n"),
+    ],
+)
+def test_a_sweep_with_failed_jobs_fails_after_its_table(
+    project: Project,
+    loader: ConfigLoader,
+    make_config: MakeConfig,
+    capsys: pytest.CaptureFixture[str],
+    answers: list[str],
+    complaint: str,
+) -> None:
+    config = hydra_compose("config", overrides=["data=tiny", "seed=1"], return_hydra_config=True)
+    callback, folder = SweepCallback("not read"), folder_of(config)
+    callback.on_multirun_start(config)
+    for number, answer in enumerate(answers):
+        row = Row(str(number) * 64, answer, dict(flatten(make_config(seed=number).tree())))
+        write_json(folder / f"{number:06d}.json", asdict(row))
+    with pytest.raises(SystemExit) if complaint else nullcontext() as caught:
+        callback.on_multirun_end(config)
+    told = capsys.readouterr()
+    assert (caught.value.code if caught else 0, told.err) == (int(bool(complaint)), complaint)
+    rows = [line.split()[0] for line in told.out.splitlines()[1:]]
+    assert rows == [str(number) * 12 for number in range(len(answers))]
+    assert not folder.exists()

@@ -75,8 +75,10 @@ def test_every_network_reads_the_same_in_onnxruntime(
         for layer in reader.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 assert layer.running_mean is not None
+                assert layer.running_var is not None
                 layer.running_mean.uniform_(-1, 1)
-    export_onnx(reader, path, {})
+                layer.running_var.uniform_(0.5, 2)
+    export_onnx(reader.train(), path, {})  # as training leaves it
     found = check_onnx(path, reader.eval(), digits)
     assert (found.images, found.same_answers, found.holds) == (2100, 2100, True)
     assert found.largest_difference < TOLERANCE
@@ -176,6 +178,30 @@ def test_another_network_is_told_apart(make_config: MakeConfig, tmp_path: Path, 
     assert not Agreement(10, 10, float("nan")).holds
     with pytest.raises(ValueError, match="no images"):
         check_onnx(path, other, digits[:0])
+
+
+def tilted(config: Config, tilt: float) -> DigitReader:
+    """A network that sees nothing, and whose answer is class 0, or class 4 by `tilt`."""
+    reader = reader_of(config).eval()
+    with torch.no_grad():
+        for parameter in reader.network.parameters():
+            parameter.zero_()
+        reader.network.output.bias[4] = tilt  # type: ignore[index, union-attr]
+    return reader
+
+
+def test_another_answer_is_no_agreement_however_near_the_logits(
+    make_config: MakeConfig, tmp_path: Path, digits: NDArray[np.uint8]
+) -> None:
+    config, path = make_config(), tmp_path / "x.onnx"
+    export_onnx(tilted(config, -1e-6), path, {})
+    found = check_onnx(path, tilted(config, 1e-6), digits[:7])
+    assert (found.images, found.same_answers, found.holds) == (7, 0, False)
+    assert found.largest_difference == pytest.approx(2e-6)
+    same = check_onnx(path, tilted(config, -1e-6), digits[:7])
+    assert (same.same_answers, same.largest_difference, same.holds) == (7, 0.0, True)
+    assert not Agreement(10, 9, 0.0).holds
+    assert Agreement(10, 10, TOLERANCE).holds
 
 
 def test_normalisation_is_in_the_graph(make_config: MakeConfig, tmp_path: Path, digits: NDArray[np.uint8]) -> None:

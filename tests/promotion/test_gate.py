@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,66 @@ def test_rolled_back_twice_is_two_steps(showcase: Showcase) -> None:
     assert aliases(showcase) == {"champion": "2", "previous": "1"}
     rollback(showcase.project, showcase.params, None, print)
     assert aliases(showcase) == {"champion": "1"}
+
+
+def test_a_rollback_never_leads_to_what_was_rolled_back(showcase: Showcase) -> None:
+    crowned(showcase, 3, 4, 5)
+    for blind in ((3, 4), (3,)):
+        showcase.register(*blind)
+        assert ask(showcase).done
+    showcase.set_params(margin_points=60, floor_error_percent=60, alpha=0.0001)
+    assert ask(showcase, "1", reason="the others fail in the field").done
+    assert aliases(showcase) == {"champion": "1", "previous": "3"}
+    rollback(showcase.project, showcase.params, None, print)
+    assert aliases(showcase) == {"champion": "3", "previous": "2"}
+    rollback(showcase.project, showcase.params, None, print)
+    assert aliases(showcase) == {"champion": "2"}  # before it was version 1, which was rolled back since
+    with pytest.raises(LenetError, match=r"^digits: has no previous champion to go back to"):
+        rollback(showcase.project, showcase.params, None, print)
+    assert aliases(showcase) == {"champion": "2"}
+
+
+def test_two_that_replaced_each_other_are_not_rolled_back_in_turn(showcase: Showcase) -> None:
+    crowned(showcase, 3)
+    showcase.register()
+    assert ask(showcase).done
+    showcase.set_params(alpha=0.0001)
+    assert ask(showcase, "1", reason="the other fails in the field").done
+    assert aliases(showcase) == {"champion": "1", "previous": "2"}
+    rollback(showcase.project, showcase.params, None, print)
+    assert aliases(showcase) == {"champion": "2"}
+
+
+def test_a_champion_that_was_changed_while_the_images_were_read_is_noticed(showcase: Showcase) -> None:
+    crowned(showcase, 3, 4)
+    showcase.register(3)
+    showcase.register()
+    client = open_store(showcase.project, tracking_uri(showcase.project))
+
+    def interfere(line: str) -> None:
+        if line.startswith("reading 100 test images"):
+            client.set_registered_model_alias(MODEL, "champion", "2")
+
+    with pytest.raises(LenetError, match=r"^digits: somebody else changed the champion meanwhile; ask again$"):
+        promote(showcase.project, showcase.params, None, None, interfere)
+    assert aliases(showcase) == {"champion": "2", "challenger": "3"}
+    assert len(read_history(showcase.project)) == 1
+    assert "lenet.verdict" not in tags(showcase, "3")
+
+
+def test_a_network_of_another_data_set_is_no_champion_and_no_reference(showcase: Showcase) -> None:
+    other = replace(showcase, config=replace(showcase.config, data=replace(showcase.config.data, name="letters")))
+    foreign = other.run(trace=0.25)
+    crowned(showcase, 3)
+    showcase.register(4)
+    showcase.set_params(reference=foreign.fingerprint[:12])
+    with pytest.raises(LenetError, match=rf"^{foreign.short} .*: reads letters; the gate's images are tiny's$"):
+        ask(showcase)
+    showcase.set_params()
+    number = other.register_run(foreign).number  # its tags say that it reads this data set
+    with pytest.raises(LenetError, match=rf"^digits version {number} .*: reads letters; the gate's images are tiny's$"):
+        ask(showcase)
+    assert aliases(showcase)["champion"] == "1"
 
 
 def test_a_tampered_challenger_is_refused_in_a_line(showcase: Showcase) -> None:
