@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -43,13 +42,11 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.startswith(f"usage: lenet {name}")
 
 
-def test_help_is_quick_and_imports_nothing_heavy() -> None:
+def test_help_imports_nothing_that_takes_long() -> None:
     code = "import sys; from lenet.cli import build_parser; build_parser();"
     code += "print(sorted({'torch', 'mlflow', 'hydra', 'numpy', 'matplotlib'} & set(sys.modules)))"
-    began = time.monotonic()
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout == "[]\n"
-    assert time.monotonic() - began < 2  # some 0.1 s on a machine that has nothing else to do
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

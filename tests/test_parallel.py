@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import yaml
@@ -33,8 +35,16 @@ except KeyboardInterrupt:
     print("stopped")
 """
 
-IMPORTING_SECONDS = 0.7
-"""Long enough for the server to have begun its seconds of importing."""
+
+def wait_until_a_child_imports(pid: int) -> None:
+    """Wait until a process has a child that has begun to load torch, with seconds of importing still before it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    while True:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for child in children.read_text().split():
+                if "libtorch" in Path(f"/proc/{child}/maps").read_text():
+                    return
+        time.sleep(0.01)
 
 
 def test_ctrl_c_while_the_processes_server_starts_leaves_no_traceback() -> None:
@@ -42,9 +52,9 @@ def test_ctrl_c_while_the_processes_server_starts_leaves_no_traceback() -> None:
     process = subprocess.Popen([sys.executable, "-c", BEGUN], **pipes, text=True, start_new_session=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
-    time.sleep(IMPORTING_SECONDS)
+    wait_until_a_child_imports(process.pid)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the command gets it
-    told, complaint = process.communicate(timeout=30)
+    told, complaint = process.communicate(timeout=120)
     assert (told, complaint) == ("stopped\n", "")
 
 

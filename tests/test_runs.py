@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -127,9 +126,7 @@ def test_a_finished_run_is_there_at_once(asker: Asker, config: Config) -> None:
     folder = asker(config).folder
     before = {path.name: path.stat().st_mtime_ns for path in folder.path.iterdir() if path.name != "lock"}
     asker.states.clear()
-    began = time.monotonic()
     outcome = asker(config)
-    assert time.monotonic() - began < 2
     assert outcome == Outcome(folder, "already trained")
     assert asker.states == []
     assert {path.name: path.stat().st_mtime_ns for path in folder.path.iterdir() if path.name != "lock"} == before
@@ -265,12 +262,10 @@ def test_a_run_that_fails_for_good_is_answered_at_once(asker: Asker, make_config
     assert not (folder.path / "weights.safetensors").exists()
     assert not (folder.path / "checkpoints").exists()
     before = (folder.path / "status.json").stat().st_mtime_ns
-    began = time.monotonic()
     with pytest.raises(
         RunFailedError, match=rf"^{folder.short}: failed before and would again: the loss is not finite"
     ):
         asker(config)
-    assert time.monotonic() - began < 1
     assert (folder.path / "status.json").stat().st_mtime_ns == before
 
 

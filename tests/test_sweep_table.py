@@ -15,12 +15,15 @@ MakeConfig = Callable[..., Config]
 
 
 def row(project: Project, config: Config, digit: str, answer: str = "trained", error: float | None = 2.5) -> Row:
-    """A row whose run folder holds one epoch."""
+    """A row whose run folder holds two epochs, of which the last has the error."""
     found = Row(digit * 64, answer, dict(flatten(config.tree())))
     folder = found.folder(project)
     if error is not None:
-        epoch = {"epoch": 1, "train/loss": 0.5, "train/error": 3.0, "val/error": error, "seconds": 1.25}
-        folder.write("history.json", {"epochs": [epoch]})
+        epochs = [
+            {"epoch": number, "train/loss": 0.5, "train/error": 3.0, "val/error": earlier + error, "seconds": 1.25}
+            for number, earlier in ((1, 4.0), (2, 0.0))
+        ]
+        folder.write("history.json", {"epochs": epochs})
     return found
 
 
@@ -56,8 +59,8 @@ def test_the_table(project: Project, make_config: MakeConfig, capsys: pytest.Cap
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         ["run", "seed", "val/error", "%", "epochs", "seconds", "state"],
-        ["a" * 12, "1", "2.46", "1", "1.2", "trained"],
-        ["b" * 12, "2", "3.00", "1", "1.2", "already", "trained"],
+        ["a" * 12, "1", "2.46", "2", "2.5", "trained"],
+        ["b" * 12, "2", "3.00", "2", "2.5", "already", "trained"],
         ["c" * 12, "3", "–", "0", "0.0", "failed:", "the", "loss", "is", "not", "finite"],
     ]
 
@@ -75,10 +78,17 @@ def test_a_damaged_history_has_no_error(project: Project, make_config: MakeConfi
     assert found.error(project) is None
 
 
-def test_a_damaged_history_does_not_hide_the_others(project: Project, make_config: MakeConfig) -> None:
-    rows = [row(project, make_config(seed=1), "a"), row(project, make_config(seed=2), "b")]
+def test_a_damaged_history_does_not_hide_the_others(
+    project: Project, make_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row(project, make_config(seed=seed), digit) for seed, digit in ((1, "a"), (2, "b"), (3, "c"))]
     (rows[1].folder(project).path / "history.json").write_text("{")
     print_rows(project, rows)
+    assert [line.split()[2:5] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        ["2.50", "2", "2.5"],
+        ["–", "0", "0.0"],
+        ["2.50", "2", "2.5"],
+    ]
 
 
 def place(project: Project, found: Row, uri: str, run: str) -> None:

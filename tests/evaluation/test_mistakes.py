@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 from test_plots import Draw, assert_small_and_repeatable
 
@@ -81,10 +83,17 @@ def test_doubtful_labels_are_framed_and_only_those_that_are_misread(tmp_path: Pa
 def test_a_legend_says_what_the_frame_means_and_counts_all_misread_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    headings: list[str] = []
-    monkeypatch.setattr(mistakes.canvas, "style", lambda axes, heading: headings.append(heading))
+    drawn: list[Figure] = []
+    draw = FigureCanvasAgg.draw
+
+    def noted(canvas: FigureCanvasAgg) -> None:
+        drawn.append(canvas.figure)
+        draw(canvas)
+
+    monkeypatch.setattr(FigureCanvasAgg, "draw", noted)
     some(50, [FIRST, FIRST + 1, FIRST + 55])(tmp_path / "one.png", "")
     some(50)(tmp_path / "one.png", "")
+    headings = [figure.axes[0].get_title(loc="left") for figure in drawn]
     first, second = headings[0].split("\n")
     assert first == "The 40 surest of 50 misread of 60: true → read, its probability"
     assert second == f"2 of 3 {mistakes.LEGEND}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import asdict, replace
 
 import pytest
 
 from lenet.durable import read_json, write_json
+from lenet.errors import LenetError
 from lenet.promotion.gate import ensure_champion, promote
 from lenet.promotion.history import Entry, read_history
 from lenet.promotion.judging import count_gate_uses
@@ -120,19 +123,23 @@ def test_the_uses_under_another_models_name_count_too(showcase: Showcase) -> Non
     assert answer.judgement.verdict.gate_uses == 1
 
 
-def test_the_record_is_the_last_step_of_a_change(showcase: Showcase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_record_is_the_last_step_of_a_change(showcase: Showcase) -> None:
     crowned(showcase, 3, 4)
     version = showcase.register()
-
-    def end(*values: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("lenet.promotion.changes.set_alias", end)
-        with pytest.raises(KeyboardInterrupt):
-            ask(showcase)
+    database = showcase.project.home / "mlflow.db"
+    with closing(sqlite3.connect(database)) as connection:
+        when = "before update on registered_model_aliases when new.alias = 'champion'"
+        connection.execute(f"create trigger broken {when} begin select raise(abort, 'broken'); end")
+    with pytest.raises(LenetError, match=r"ask again: the change is completed then$"):
+        ask(showcase)
+    assert aliases(showcase) == {"champion": "1", "challenger": version.number, "previous": "1"}
     assert tags(showcase, version.number)["lenet.verdict"] == "promoted: better"
     assert not [name for name in tags(showcase, version.number) if name.startswith("lenet.change.")]
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("drop trigger broken")
+    assert ask(showcase).done
+    assert aliases(showcase) == {"champion": version.number, "previous": "1"}
+    assert [name for name in tags(showcase, version.number) if name.startswith("lenet.change.")]
 
 
 def test_the_uses_of_the_images_add_up_over_homes(showcase: Showcase) -> None:

@@ -101,15 +101,17 @@ class ByHand:
             self.rows.append((loss, 100 * wrong, held_out[0], 100 * held_out[1]))
 
 
-# Four images are one step, eight two of equal size, eleven end with a smaller one.
-@pytest.mark.parametrize(("images", "epochs", "smoothing"), [(4, 1, 0.3), (8, 1, 0.0), (11, 3, 0.3)])
+# Four images are one step, eight two of equal size, eleven end with a smaller one, 43 × 2 are a whole chunk and a part.
+@pytest.mark.parametrize(
+    ("images", "size", "epochs", "smoothing"), [(4, 4, 1, 0.3), (8, 4, 1, 0.0), (11, 4, 3, 0.3), (85, 2, 1, 0.0)]
+)
 def test_steps_are_those_of_gradient_descent_by_hand(
-    make_config: MakeConfig, images: int, epochs: int, smoothing: float
+    make_config: MakeConfig, images: int, size: int, epochs: int, smoothing: float
 ) -> None:
     config = make_config(
         seed=SEED,
         trainer__epochs=epochs,
-        trainer__batch_size=4,
+        trainer__batch_size=size,
         optimizer=sgd(label_smoothing=smoothing),
     )
     torch.manual_seed(9)
@@ -118,7 +120,7 @@ def test_steps_are_those_of_gradient_descent_by_hand(
     training, validation = digits(images), digits(1007)
     module = LenetModule(config, DigitReader(Field(MEAN, DEVIATION), nn.Sequential(nn.Flatten(), linear)))
     windows = ShiftedWindows(training[0], INPUT_SIZE, 0)
-    module.batches = TrainingBatches(windows, training[1], 4, SEED, lambda: module.current_epoch)
+    module.batches = TrainingBatches(windows, training[1], size, SEED, lambda: module.current_epoch)
     module.validation = EvaluationBatches(*validation)  # two batches, of unequal size
     trainer = lightning.Trainer(
         accelerator="cpu",
