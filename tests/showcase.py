@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load, save
 
-from lenet.config import Config
+from lenet.config import Config, ModelConfig
 from lenet.data.prepared import load_training, read_card, training_digest
 from lenet.durable import sha256_bytes, sha256_file, write_bytes
 from lenet.fingerprint import fingerprint
@@ -38,9 +37,19 @@ GATE = {"margin_points": 25, "confidence": 0.95, "floor_error_percent": 40, "alp
 """Fit for a hundred images."""
 
 
-@cache
+_TAUGHT: dict[tuple[str, ModelConfig], bytes] = {}
+"""By the data's digest, for each test has a copy of its own."""
+
+
 def taught(prepared: Path, config: Config) -> bytes:
     """The weights file of a network that reads all of the tiny set's test images."""
+    key = training_digest(prepared), config.model
+    if key not in _TAUGHT:
+        _TAUGHT[key] = teach(prepared, config)
+    return _TAUGHT[key]
+
+
+def teach(prepared: Path, config: Config) -> bytes:
     card, arrays = read_card(prepared), load_training(prepared)
     torch.manual_seed(1)
     reader = DigitReader(Field(card["mean"], card["deviation"]), build_network(config.model, config.data.classes))
