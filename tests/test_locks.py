@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,15 +12,12 @@ import pytest
 from lenet.locks import is_held, locked, locked_if_free
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from lenet.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
-    if len(sys.argv) > 2:
-        time.sleep(float(sys.argv[2]))
-    else:
-        sys.stdin.read()
+    sys.stdin.read()
 """
 
 COUNT = """
@@ -41,11 +37,11 @@ Hold = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def hold() -> Iterator[Hold]:
-    """Start a process that holds a lock until its standard input ends, or for so many seconds."""
+    """Start a process that holds a lock until its standard input ends."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(path: Path, *seconds: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", HOLD, str(path), *seconds]
+    def start(path: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", HOLD, str(path)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         started.append(process)
         assert process.stdout is not None
@@ -58,16 +54,27 @@ def hold() -> Iterator[Hold]:
         process.communicate()
 
 
+def end(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None  # it is closed once
+
+
 def test_another_process_is_seen_and_named(tmp_path: Path, hold: Hold) -> None:
     path = tmp_path / "deep" / "lock"
     assert not is_held(path)
-    process = hold(path, "0.4")
-    assert is_held(path)
+    process = hold(path)
     seen: list[str] = []
-    began = time.monotonic()
-    with locked(path, seen.append):
-        assert process.poll() is not None or time.monotonic() - began > 0.05
-    assert seen == [str(process.pid)]
+
+    def end_it(holder: str) -> None:  # while we wait
+        seen.append(holder)
+        assert is_held(path)
+        end(process)
+
+    with locked(path, end_it):
+        assert seen == [str(process.pid)]
+        assert path.read_text() == f"{os.getpid()}\n"
+    assert process.wait(60) == 0
     assert not is_held(path)
 
 
@@ -121,10 +128,11 @@ def test_one_at_a_time_between_processes(tmp_path: Path) -> None:
 
 def test_a_lock_whose_folder_was_deleted_is_taken_anew(tmp_path: Path, hold: Hold) -> None:
     path = tmp_path / "run" / "lock"
-    hold(path, "0.4")
+    process = hold(path)
 
     def delete(_: str) -> None:  # while we wait
         path.unlink()
+        end(process)
 
     with locked(path, delete):
         assert path.read_text() == f"{os.getpid()}\n"

@@ -50,9 +50,9 @@ def change_last_bit(folder: RunFolder) -> str:
 def test_a_run_is_trained_again_with_the_threads_on_record(
     project: Project, make_config: MakeConfig, said: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = make_config(trainer__threads=2)
-    train(project, config, stop_after=1)
-    folder = train(project, make_config(trainer__threads=1))
+    short = {"data__train_size": 50}  # two threads wait for each other where the machine is busy
+    train(project, make_config(trainer__threads=2, **short), stop_after=1)
+    folder = train(project, make_config(trainer__threads=1, **short))
     assert [attempt["threads"] for attempt in folder.status()["attempts"]] == [2, 1]
     assert folder.threads() == (2, 1)
     assert folder.config().trainer.threads == 2  # what was asked for first

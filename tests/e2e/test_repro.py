@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,9 +13,6 @@ from typing import Any
 import pytest
 import yaml
 from shell import Shell, copy_project
-
-NOTHING_TO_DO_SECONDS = 5.0
-"""Bound for a `dvc repro` with nothing to do on a busy machine; benchmarks/ measures it."""
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +68,7 @@ def test_everything_is_there(pipeline: Shell) -> None:
 
 
 def test_again_there_is_nothing_to_do(pipeline: Shell) -> None:
-    began = time.monotonic()
     done = pipeline.run("dvc repro")
-    assert time.monotonic() - began < NOTHING_TO_DO_SECONDS
     assert "Data and pipelines are up to date." in done.stdout
     assert "up to date" in pipeline.run("dvc status").stdout
 

@@ -4,7 +4,6 @@ import math
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -277,11 +276,9 @@ def test_a_signal_ends_it_after_the_step_and_the_last_epoch_is_safe(
 ) -> None:
     config = make_config(trainer__epochs=5000)
     before = signal.getsignal(signal.SIGINT)
-    began = time.monotonic()
     with pytest.raises(Stopped) as caught:
         fit(config, prepared, tmp_path, stopping(0.2), nothing)
     assert caught.value.signum == signal.SIGINT
-    assert time.monotonic() - began < 20
     assert signal.getsignal(signal.SIGINT) == before
     assert 1 <= len(history(tmp_path)) < 5000
     assert list((tmp_path / CHECKPOINTS).glob("*.ckpt"))
