@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lenet.errors import ConfigError
-from lenet.search.findings import check_target, publish
+from lenet.search.counts import Counts
+from lenet.search.findings import best_so_far, check_target, publish, summary
+from lenet.search.question import Question
+from lenet.search.standing import Standing
 
 
 @pytest.fixture
@@ -44,3 +48,36 @@ def test_a_place_that_is_none_is_refused_before_anything_is_searched(tmp_path: P
         assert check_target(Path()) == tmp_path
     finally:
         os.chdir(before)
+
+
+def trial(number: int, state: str, error: float | None, epochs: int, is_feasible: bool = True) -> Standing:
+    values = {} if error is None else {"val/error": error}
+    outcome = {"epochs": epochs, "ended": 100.0 + number}
+    return Standing(number, state, values, f"{number:02x}" * 32, {"rate": number}, is_feasible, outcome, {})
+
+
+TRIALS = [
+    trial(0, "PRUNED", None, 1),
+    trial(1, "COMPLETE", 0.9, 5),
+    trial(2, "FAIL", None, 2),
+    trial(3, "COMPLETE", 0.5, 5, is_feasible=False),
+    trial(4, "COMPLETE", 0.7, 5),
+    trial(5, "COMPLETE", 0.8, 5),
+]
+
+
+def test_a_search_in_numbers(ask: Callable[..., Question]) -> None:
+    question = ask(epochs=5)
+    body = summary(question, "tiny-1", TRIALS, Counts(complete=4, pruned=1, failed=1, running=2, waiting=3))
+    assert body["trials"] == {"complete": 4, "pruned": 1, "failed": 1, "all": 6}  # those that have ended
+    assert (body["epochs"], body["epochs_unpruned"]) == (23, 30)
+    assert body["best"] == {"trial": 4, "run": "04" * 32, "val_error": 0.7, "values": {"rate": 4}}
+    assert body["front"] == [{"trial": 4, "run": "04" * 32, "val/error": 0.7}]
+    assert body["history"] == best_so_far(TRIALS)
+    none = summary(question, "tiny-1", TRIALS[:1], Counts(complete=0, pruned=1, failed=0, running=0, waiting=0))
+    assert (none["best"], none["history"], none["front"]) == (None, [], [])
+
+
+def test_the_best_so_far_ends_at_the_first_open_trial() -> None:
+    assert best_so_far(TRIALS) == [[1, 0.9, 101.0], [2, 0.9, 102.0], [3, 0.9, 103.0], [4, 0.7, 104.0], [5, 0.7, 105.0]]
+    assert best_so_far([*TRIALS[:4], trial(4, "RUNNING", None, 1), TRIALS[5]]) == best_so_far(TRIALS)[:3]
