@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import requests
-from rude_mlflow import ACCOUNT, answering, mlflow_with_account
 
 from lenet.asking import Origin
 from lenet.config import Config
@@ -35,6 +34,7 @@ from lenet.tracking.store import (
     tracking_uri,
 )
 from lenet.tracking.versions import read_versions
+from rude_mlflow import ACCOUNT, answering, mlflow_with_account
 
 OPEN = """
 import sys
