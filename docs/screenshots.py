@@ -1,4 +1,4 @@
-"""The pictures of the documentation, taken from the MLflow UI as `lenet ui` serves it: compare, runs, registry.
+"""The pictures of the documentation, taken from the MLflow UI as `lenet ui` serves it: compare, registry.
 
     make screenshots        # or: .venv/bin/python docs/screenshots.py
 
@@ -24,8 +24,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 from urllib.request import ProxyHandler, build_opener
 
 from lenet.errors import LenetError
@@ -33,9 +33,8 @@ from lenet.exits import guarded
 from lenet.pipeline import read_params
 from lenet.project import Project, find_project
 from lenet.runs import FINISHED, RunFolder, all_runs
-from lenet.schema import flatten
 from lenet.stages import PIPELINE
-from lenet.tracking.links import UI_HOST, WORKFLOW
+from lenet.tracking.links import UI_HOST, WORKFLOW, charts_link, runs_link
 from lenet.tracking.place import Place, recorded_place
 from lenet.tracking.store import tracking_uri
 
@@ -51,20 +50,13 @@ CHROMIUM_WORDS = (
     "--disable-sync",
     "--no-first-run",
 )
-WIDTH = 1400
+WIDTH = 1640
 SERVER_SECONDS = 90.0
 PAGE_SECONDS = 60.0
 SETTLE_MILLISECONDS = 1500
 """Charts glide into place."""
 
-ROW_PIXELS = 33
-TABLE_PIXELS = 330
-"""What the page of runs takes above and below its table."""
-
-CURVES_PIXELS, DIFFERENCE_PIXELS = 730, 150
-"""What the page of charts takes above and below what differs, and the head of that."""
-
-REGISTRY_PIXELS = 620
+CHARTS_PIXELS, REGISTRY_PIXELS = 1200, 620
 MAX_BYTES = 400_000
 DOCS = Path(__file__).resolve().parent
 
@@ -96,7 +88,7 @@ def free_port() -> int:
 
 @contextmanager
 def serving(root: Path, port: int) -> Iterator[str]:
-    """Run `lenet ui` for the project in `root` and give its address once it answers; its process ends with the block.
+    """Run `lenet ui` for the project in `root` and give the link it prints once it answers; it ends with the block.
 
     Raises:
         LenetError: it ended, or does not answer in time.
@@ -108,7 +100,7 @@ def serving(root: Path, port: int) -> Iterator[str]:
         try:
             said = [process.stderr.readline() for _ in range(2)]  # what was synchronised, and the address
             _wait_until_healthy(address, process, said)
-            yield address
+            yield next(word for word in said[-1].split() if word.startswith(address))
         finally:
             process.terminate()
             process.stderr.close()
@@ -128,12 +120,11 @@ def _wait_until_healthy(address: str, process: subprocess.Popen[str], said: Sequ
 
 
 @contextmanager
-def browsing(height: int, storage: dict[str, str] | None = None) -> Iterator[Page]:
+def browsing(height: int) -> Iterator[Page]:
     """Give a page of a headless Chromium that reaches this machine and nothing else; MLflow's assistant stays closed.
 
     Args:
         height: of the window in pixels.
-        storage: what the page finds in its local storage.
 
     Raises:
         LenetError: there is no Chromium.
@@ -148,8 +139,9 @@ def browsing(height: int, storage: dict[str, str] | None = None) -> Iterator[Pag
         page = browser.new_page(viewport={"width": WIDTH, "height": height})
         page.set_default_timeout(PAGE_SECONDS * 1000)
         page.route(lambda url: f"//{UI_HOST}:" not in url, lambda route: route.abort())
-        pairs = json.dumps(stored | (storage or {}))
-        page.add_init_script(f"for (const [key, value] of Object.entries({pairs})) localStorage.setItem(key, value)")
+        page.add_init_script(
+            f"for (const [key, value] of Object.entries({json.dumps(stored)})) localStorage.setItem(key, value)"
+        )
         try:
             yield page
         finally:
@@ -174,97 +166,29 @@ def shown_runs(project: Project, sweep: str) -> list[tuple[RunFolder, Place]]:
     return found
 
 
-def differing_knobs(folders: Sequence[RunFolder]) -> list[str]:
-    """Return the dotted names of the knobs that are not the same in all runs, the seed left out."""
-    knobs = [dict(flatten(folder.identity()["config"])) for folder in folders]
-    names = dict.fromkeys(name for one in knobs for name in one)
-    return [name for name in names if name != "seed" and len({str(one.get(name)) for one in knobs}) > 1]
-
-
-def view_state(metrics: Sequence[str], columns: Sequence[str], difference_height: int) -> dict[str, Any]:
-    """Return how a person would arrange MLflow's page of runs: these curves, what differs, and these columns."""
-    curves = [
-        {"uuid": f"curve-{number}", "type": "LINE", "metricKey": metric, "displayName": metric, **LINE}
-        for number, metric in enumerate(metrics)
-    ]
-    difference = {"uuid": "difference", "type": "DIFFERENCE", "chartName": "what differs", **DIFFERENCE}
-    sections = [("curves", "By epoch", 2, 330), ("knobs", "What differs", 1, difference_height)]
-    return {
-        "compareRunCharts": [*curves, difference],
-        "compareRunSections": [
-            {"uuid": uuid, "name": name, "columns": count, "cardHeight": height, **SECTION}
-            for uuid, name, count, height in sections
-        ],
-        "selectedColumns": list(columns),
-        "runsHiddenMode": "SHOW_ALL",
-        "hideEmptyCharts": False,
-        "isAccordionReordered": True,  # sections that MLflow adds come after these
-        "groupBy": None,
-    }
-
-
-SHOWN = {"runsCountToCompare": 20, "deleted": False, "isGenerated": False}
-SECTION = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
-LINE = SHOWN | {
-    "metricSectionId": "curves",
-    "lineSmoothness": 0,
-    "scaleType": "log",
-    "xAxisScaleType": "linear",
-    "xAxisKey": "step",
-    "yAxisKey": "metric",
-    "selectedXAxisMetricKey": "",
-    "yAxisExpressions": [],
-    "ignoreOutliers": False,
-    "range": {},
-    "useGlobalXaxisKey": True,
-    "useGlobalLineSmoothing": True,
-}
-DIFFERENCE = SHOWN | {
-    "metricSectionId": "knobs",
-    "compareGroups": ["Parameters"],
-    "showChangeFromBaseline": False,
-    "showDifferencesOnly": True,
-    "baselineColumnUuid": "",
-}
-
-
-def runs_address(address: str, experiment: str, words: str, mode: str) -> str:
-    """Return the address of an experiment's runs that fit a filter, in MLflow's mode TABLE or CHART."""
-    query = urlencode({"searchFilter": words, "compareRunsMode": mode, "orderByAsc": "true"}, quote_via=quote)
-    return f"{address}/#/experiments/{experiment}/runs?{query}&{WORKFLOW}"
-
-
 def model_address(address: str, model: str) -> str:
     """Return the address of a registered model's versions with their aliases."""
     return f"{address}/#/models/{quote(model)}?{WORKFLOW}"
 
 
 def take(project: Project, sweep: str, words: str | None, folder: Path) -> None:
-    """Write the pictures into `folder`."""
+    """Write the pictures into `folder`: the charts of one run a variant, as a sweep's link opens them; the registry."""
     need_chromium()  # before a server is started
     runs = shown_runs(project, sweep)
     experiment = runs[0][1].experiment_id
-    seeds = sorted({int(run.identity()["config"]["seed"]) for run, _ in runs})
-    one_a_variant = [f"tags.`lenet.sweep` LIKE '%{sweep}%' AND params.seed = '{seed}'" for seed in seeds]
-    chosen_runs = [words] if words else one_a_variant
-    every = words or f"tags.`lenet.sweep` LIKE '%{sweep}%'"
-    differing = differing_knobs([run for run, _ in runs])
-    knobs = [f"params.`{name}`" for name in differing if name != "name"]
-    measures = [f"metrics.`{name}`" for name in ("val/error", "test/error")]
-    key = f'MLflowLocalStorage-1.1-ExperimentPage-["{experiment}"]-ReactComponentState'
-    difference_height = DIFFERENCE_PIXELS + ROW_PIXELS * len(differing)
-    state = json.dumps(view_state(["val/error", "val/loss"], [*knobs, *measures], difference_height))
-    with serving(project.root, free_port()) as address:
-        with browsing(CURVES_PIXELS + difference_height, {key: state}) as page:
-            addresses = [runs_address(address, experiment, chosen, "CHART") for chosen in chosen_runs]
-            _open_charts(page, max(addresses, key=lambda one: _open_charts(page, one)))
+    by_seed: dict[int, list[str]] = {}
+    for folder_of, place in runs:
+        by_seed.setdefault(int(folder_of.identity()["config"]["seed"]), []).append(place.run_id)
+    most = max(map(len, by_seed.values()))
+    with serving(project.root, free_port()) as printed:
+        address = printed.partition("/#")[0]
+        links = [runs_link(address, experiment, one) for one in by_seed.values() if len(one) == most]
+        if words:
+            links = [charts_link(address, experiment, words)]
+        with browsing(CHARTS_PIXELS) as page:
+            _open_charts(page, max(links, key=lambda one: _open_charts(page, one)))
             page.get_by_label("Toggle sidebar").click()
             _write(page, folder / "compare.png")
-        with browsing(TABLE_PIXELS + ROW_PIXELS * len(runs), {key: state}) as page:
-            page.goto(runs_address(address, experiment, every, "TABLE"))
-            page.locator(".ag-row").first.wait_for()
-            page.get_by_label("Toggle sidebar").click()
-            _write(page, folder / "runs.png")
         with browsing(REGISTRY_PIXELS) as page:
             page.goto(model_address(address, read_params(project).register.model))
             page.get_by_text("champion").first.wait_for()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -105,7 +106,8 @@ def test_the_link_compares_exactly_these_runs(project: Project, make_config: Mak
     place(project, rows[1], uri, "def")
     link = compare_link(project, rows)
     assert link is not None
-    assert link.startswith("http://127.0.0.1:5000/#/compare-runs?runs=%5B%22abc%22%2C%22def%22%5D&")
+    assert link.startswith("http://127.0.0.1:5000/#/experiments/7/runs?searchFilter=")
+    assert unquote(link).count("attributes.run_id IN ('abc','def')&compareRunsMode=CHART") == 1
     single = compare_link(project, rows[:1])
     assert single == "http://127.0.0.1:5000/#/experiments/7/runs/abc?workflowType=machine_learning"
     assert compare_link(project, []) is None

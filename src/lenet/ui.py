@@ -6,16 +6,22 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from urllib.parse import urlsplit
 
+from lenet.composition import compose
 from lenet.errors import LenetError
 from lenet.project import Project
 from lenet.promotion.registration import heal_registry
 from lenet.synchronize import synchronize
-from lenet.tracking.links import UI_HOST
+from lenet.tracking.links import UI_HOST, charts_link
 from lenet.tracking.relocation import ARTIFACTS
-from lenet.tracking.store import WEB, database_path, open_store, tracking_uri
+from lenet.tracking.store import URI_VARIABLE, WEB, database_path, experiment_id, open_store, tracking_uri
+from lenet.tracking.ui_app import APP_NAME
 from lenet.urls import with_password
+
+APP_GROUP = "mlflow.app"
+"""Entry points among which MLflow's server looks for apps."""
 
 WORKERS = 1
 """Server processes; each takes some 250 MB, and one person looks."""
@@ -27,27 +33,34 @@ def serve(project: Project, port: int, tell: Callable[[str], None]) -> None:
     What cannot be shown is told, and the rest is shown.
 
     Raises:
-        LenetError: the store is a server already, or the port is taken.
+        LenetError: the store is a server already, the port is taken, or the environment is older than the code.
     """
     uri = tracking_uri(project)
     if urlsplit(uri).scheme in WEB:
         raise LenetError(f"MLflow runs already at {uri}; open it there")
     _check_port(port)
+    _check_app()
     synchronize(project, tell)
     try:
         heal_registry(project, tell)
     except LenetError as error:
         tell(str(error))  # another store's registry, or a network that is not what it was: the UI shows the rest
-    open_store(project, uri)
+    experiment = experiment_id(open_store(project, uri), project, uri, compose(project, []).tracking.experiment)
     path = database_path(uri)
     artifacts = (path.parent if path else project.home) / ARTIFACTS
-    tell(f"MLflow: http://{UI_HOST}:{port}/#/experiments?workflowType=machine_learning (Ctrl-C ends it)")
+    tell(f"MLflow: {charts_link(f'http://{UI_HOST}:{port}', experiment)} (Ctrl-C ends it)")
     command = [sys.executable, "-m", "mlflow", "server", "--default-artifact-root", artifacts.as_uri()]
-    command += ["--host", UI_HOST, "--port", str(port), "--workers", str(WORKERS)]
+    command += ["--app-name", APP_NAME, "--host", UI_HOST, "--port", str(port), "--workers", str(WORKERS)]
     command += ["--allowed-hosts", f"{UI_HOST}:{port},localhost:{port}"]
-    os.environ["MLFLOW_BACKEND_STORE_URI"] = with_password(uri)  # other users see what stands on a command line
+    # Other users see what stands on a command line; the app reads the second.
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = os.environ[URI_VARIABLE] = with_password(uri)
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # spares eight processes
     os.execv(sys.executable, command)
+
+
+def _check_app() -> None:
+    if APP_NAME not in entry_points(group=APP_GROUP).names:
+        raise LenetError("this environment was made for an older version of the project: `make install` brings it up")
 
 
 def _check_port(port: int) -> None:

@@ -46,9 +46,9 @@ def test_a_sweep_shows_its_runs_and_the_best_and_is_then_answered_at_once(shell:
     assert {row[1] for row in rows} <= {"tanh", "relu"}
     assert len({row[2] for row in rows}) == TRIALS
     assert all(1e-4 <= float(row[2]) <= 1e-1 for row in rows)
-    linked = re.search(r"compare-runs\?runs=(\S+?)&", done.stdout)
+    linked = re.search(r"run_id%20IN(\S+?)&", done.stdout)
     assert linked is not None
-    assert len(re.findall(r"\w{32}", linked[1])) == TRIALS
+    assert len(re.findall(r"%27(\w{32})%27", linked[1])) == TRIALS
     assert not list(shell.home.glob("runs/.sweeps/*"))
 
     best = min(range(TRIALS), key=lambda number: (float(rows[number][3]), number))

@@ -25,7 +25,7 @@ def test_sweep_trains_two_shows_a_table_and_is_then_answered_at_once(shell: Shel
     assert table[0].split() == ["run", "model.activation", "val/error", "%", "epochs", "seconds", "state"]
     assert [line.split()[1] for line in table[1:3]] == ["tanh", "relu"]
     assert all(line.split()[3] == "2" and line.rstrip().endswith("trained") for line in table[1:3])
-    linked = re.search(r"compare-runs\?runs=%5B%22(\w{32})%22%2C%22(\w{32})%22%5D", first.stdout)
+    linked = re.search(r"run_id%20IN%20%28%27(\w{32})%27%2C%27(\w{32})%27%29&", first.stdout)
     assert linked is not None
     shown = rows(shell.home, "select run_uuid, status, name from runs")
     assert {run for run, _, _ in shown} == set(linked.groups())

@@ -11,9 +11,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+import requests
 import yaml
 
 from lenet.data.idx import to_idx
@@ -21,6 +23,7 @@ from lenet.durable import sha256_bytes
 from lenet.export.packing import pack_version
 from lenet.project import Project
 from lenet.runs import RunFolder
+from lenet.tracking.links import charts_link
 from lenet.tracking.projection import Projection
 from lenet.tracking.registry import register
 from lenet.tracking.store import open_store, tracking_uri
@@ -112,7 +115,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -120,12 +123,18 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 
 @pytest.fixture(scope="module")
-def address(sweep: Sweep) -> object:
+def printed(sweep: Sweep) -> object:
+    """The link that `lenet ui` prints."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("LENET_HOME", raising=False)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        with screenshots.serving(sweep.project, screenshots.free_port()) as address:
-            yield address
+        with screenshots.serving(sweep.project, screenshots.free_port()) as printed:
+            yield printed
+
+
+@pytest.fixture(scope="module")
+def address(printed: str) -> str:
+    return printed.partition("/#")[0]
 
 
 def listening(port: int) -> set[str]:
@@ -142,29 +151,63 @@ def listening(port: int) -> set[str]:
     return found
 
 
-def test_the_printed_link_opens_the_runs_side_by_side(sweep: Sweep, address: str) -> None:
+def curves_of(page: Any, metric: str) -> str:
+    """Wait for two curves of a metric in the first section of charts, and return what the chart says."""
+    chart = page.get_by_test_id("experiment-view-compare-runs-card").filter(has_text=metric).first
+    chart.locator(".scatterlayer .trace").nth(1).wait_for(state="attached")
+    return str(chart.inner_text())
+
+
+def test_the_sweeps_link_opens_on_the_validation_error_of_its_runs(sweep: Sweep, address: str) -> None:
     link = sweep.link.replace("http://127.0.0.1:5000", address)
-    with screenshots.browsing(2600) as page:
-        page.goto(link)
-        page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
-        page.get_by_text("model.activation").last.wait_for()
-        page.get_by_text("val/error").last.wait_for()
-        text = page.locator("body").inner_text()
-    assert "activation=tanh" in text
-    assert "activation=relu" in text
-    row = next(line for line in text.splitlines() if line.startswith("model.activation\t"))
-    assert set(row.split("\t")[1:]) == {"tanh", "relu"}
-    assert "val/error" in text
-
-
-def test_the_curves_lie_over_each_other_in_one_chart(sweep: Sweep, address: str) -> None:
     with screenshots.browsing(1600) as page:
-        page.goto(screenshots.runs_address(address, "1", "", "CHART"))
-        chart = page.get_by_test_id("experiment-view-compare-runs-card").filter(has_text="val/error").first
-        chart.locator(".scatterlayer .trace").nth(1).wait_for(state="attached")
-        legend = chart.inner_text()
-    assert "activation=tanh" in legend
-    assert "activation=relu" in legend
+        page.goto(link)
+        chart = curves_of(page, "val/error")
+        first = page.get_by_test_id("experiment-view-compare-runs-card").first.inner_text()
+        page.get_by_text("2 matching runs").wait_for()
+        row = page.get_by_role("row").filter(has_text="model.activation").first
+        row.wait_for()
+        differing = row.inner_text()
+    assert first.startswith("val/error")
+    assert "activation=tanh" in chart
+    assert "activation=relu" in chart
+    assert "tanh" in differing
+    assert "relu" in differing
+
+
+def test_every_click_from_the_printed_links_stays_with_training_runs(sweep: Sweep, printed: str, address: str) -> None:
+    link = sweep.link.replace("http://127.0.0.1:5000", address)
+    with screenshots.browsing(1000) as page:
+        for start in (printed, link):
+            page.goto("about:blank")
+            page.goto(start)
+            curves_of(page, "val/error")
+            page.locator('a[href="#/experiments/1"]').first.click()  # the breadcrumb
+            page.wait_for_url("**/#/experiments/1/runs*")
+            page.get_by_role("link", name="activation=relu").first.wait_for()
+            page.locator('a[href="#/experiments"]').last.click()
+            page.get_by_role("row").filter(has_text="lenet5").get_by_role("link").click()
+            page.wait_for_url("**/#/experiments/1/runs*")
+            page.get_by_role("link", name="activation=relu").first.click()
+            page.get_by_text("model.activation").first.wait_for()
+            assert page.get_by_text("Detect issues").count() == 0
+
+
+def test_what_somebody_arranged_stays(address: str) -> None:
+    with screenshots.browsing(1000) as page:
+        page.goto(address)
+        page.evaluate("localStorage.setItem('mlflow.workflowType_v1', '\"genai\"')")
+        page.reload()
+        assert page.evaluate("localStorage.getItem('mlflow.workflowType_v1')") == '"genai"'
+
+
+def test_no_page_of_another_address_writes(address: str) -> None:
+    answers = []
+    for origin in ({"Origin": "http://127.0.0.1:1"}, {"Origin": "null"}, {"Origin": address}, {}):
+        name = {"name": f"by {origin}"}
+        where = f"{address}/api/2.0/mlflow/experiments/create"
+        answers.append(requests.post(where, json=name, headers=origin, timeout=30).status_code)
+    assert answers == [403, 403, 200, 200]
 
 
 def test_only_this_machine_is_listened_to(sweep: Sweep, address: str) -> None:
@@ -176,7 +219,7 @@ def test_the_folders_are_the_runs_that_are_shown(sweep: Sweep, address: str) -> 
     with screenshots.browsing(1000) as page:
         for fingerprint in sweep.fingerprints:
             words = f"tags.`lenet.fingerprint` = '{fingerprint}'"
-            page.goto(screenshots.runs_address(address, "1", words, "TABLE"))
+            page.goto(charts_link(address, "1", words))
             page.get_by_text("1 matching run").wait_for()
 
 

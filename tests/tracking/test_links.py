@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from urllib.parse import parse_qs, urlsplit
 
 from lenet.tracking.links import runs_link, ui_address
@@ -18,12 +17,12 @@ def test_one_run_has_its_own_page() -> None:
 
 
 def test_several_runs_are_compared_and_no_others() -> None:
-    link = runs_link("http://host", "7", ["abc", "def", "0 1"])
+    link = runs_link("http://host", "7", ["abc", "def", "01"])
     assert " " not in link
     assert '"' not in link
     page = urlsplit(urlsplit(link).fragment)
-    assert page.path == "/compare-runs"
+    assert page.path == "/experiments/7/runs"
     query = parse_qs(page.query)
-    assert json.loads(query["runs"][0]) == ["abc", "def", "0 1"]
-    assert json.loads(query["experiments"][0]) == ["7"]
+    assert query["searchFilter"] == ["attributes.run_id IN ('abc','def','01')"]
+    assert query["compareRunsMode"] == ["CHART"]
     assert query["workflowType"] == ["machine_learning"]

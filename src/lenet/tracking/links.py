@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 UI_HOST = "127.0.0.1"
 UI_PORT = 5000
@@ -18,8 +17,14 @@ def ui_address(uri: str) -> str:
 
 
 def runs_link(address: str, experiment: str, runs: Sequence[str]) -> str:
-    """Return the address of one run, or of the page that compares exactly these runs."""
+    """Return the address of one run, or of the charts of exactly these runs."""
     if len(runs) == 1:
         return f"{address}/#/experiments/{experiment}/runs/{runs[0]}?{WORKFLOW}"
-    named = quote(json.dumps(list(runs), separators=(",", ":")))
-    return f"{address}/#/compare-runs?runs={named}&experiments={quote(json.dumps([experiment]))}&{WORKFLOW}"
+    named = ",".join(f"'{run}'" for run in runs)
+    return charts_link(address, experiment, f"attributes.run_id IN ({named})")
+
+
+def charts_link(address: str, experiment: str, search: str = "") -> str:
+    """Return the address of the charts of an experiment's runs, or of those that fit a search in MLflow's words."""
+    query = urlencode({"searchFilter": search, "compareRunsMode": "CHART"}, quote_via=quote)
+    return f"{address}/#/experiments/{experiment}/runs?{query}&{WORKFLOW}"
