@@ -32,11 +32,7 @@ UP_SECONDS = 120
 ANSWER_SECONDS = 20
 POLL_SECONDS = 0.1
 README_PORT = 5001
-README_COMMAND = next(
-    command
-    for command in re.findall(r"`([^`]+)`", (ROOT / "README.md").read_text(encoding="utf-8"))
-    if command.startswith("mlflow models serve ")
-)
+README_COMMAND = re.findall(r"`(mlflow models serve [^`]+)`", (ROOT / "README.md").read_text(encoding="utf-8"))[0]
 PAGE_BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/serving.md").read_text(encoding="utf-8"), flags=re.DOTALL)
 SMALL = {"variants": ["lenet5"], "seeds": [1], "overrides": ["trainer.epochs=1", "data.train_size=3000"]}
 

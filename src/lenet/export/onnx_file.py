@@ -1,10 +1,11 @@
 """A trained network as an ONNX file: pixels in, classes out, and the same file for the same weights.
 
-Pixels are whole numbers from 0 to 255, held as float32: whoever serves the file over JSON (MLflow, Triton) casts what
-was sent to the type that the file asks for, and a digit of floats from 0 to 1 cast to bytes is a blank image. The file
-itself refuses such values: onnxruntime fails at the node that is named for what it checks. The exporter is the one that
-reads `torch.export` graphs. The older one, which traces, needs no onnxscript, but torch calls it legacy since 2.9 and
-warns at every call; the registry's `.pt2` comes from `torch.export` too.
+Pixels are whole numbers from 0 to 255, held as float32: MLflow's server casts what was sent to the type that the file
+asks for, and a digit of floats from 0 to 1 cast to bytes is a blank image. The file itself refuses such values:
+onnxruntime fails at the node that is named for what it checks.
+
+The exporter is the one that reads `torch.export` graphs. The older one, which traces, needs no onnxscript, but torch
+calls it legacy since 2.9 and warns at every call; the registry's `.pt2` comes from `torch.export` too.
 """
 
 from __future__ import annotations
