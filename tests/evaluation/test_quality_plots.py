@@ -60,6 +60,7 @@ ABSENT = [ClassRecall(0, 0, 0, None, None)]
 PICTURES: dict[str, Draw] = {
     "reliability": reliable({"relu": bins()}),
     "reliability, three": reliable({"relu": bins(), "_tanh $_{<": bins(1), ODD: bins(2)}),
+    "reliability, seven": reliable({f"seed {number}": bins(number) for number in range(7)}),
     "reliability, one image": reliable({"relu": bins(images=1)}),
     "reliability, one without images": reliable({"relu": bins(), "tanh": EMPTY}),
     "reliability, no image": reliable({"relu": EMPTY}),
@@ -118,3 +119,11 @@ def test_neither_import_nor_drawing_loads_pyplot_or_torch(tmp_path: Path) -> Non
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert shown.stdout.strip() == "False []"
+
+
+def test_bins_of_many_models_are_counted_together() -> None:
+    one = [ReliabilityBin(0.0, 50.0, 1, 40.0, 100.0, (0.0, 100.0)), ReliabilityBin(50.0, 100.0, 9, 90.0, 80.0, (0, 1))]
+    other = [ReliabilityBin(50.0, 100.0, 3, 70.0, 40.0, (0, 1))]
+    confidences, accuracies = quality_plots._together([one, other])
+    assert confidences == pytest.approx([40.0, 85.0])
+    assert accuracies == pytest.approx([100.0, 70.0])

@@ -6,6 +6,7 @@ those of Okabe and Ito (2008), which people with any of the common colour blindn
 
 from __future__ import annotations
 
+import math
 import textwrap
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,11 @@ PALETTE = 256  # colours in a file: more cannot be told from the original by eye
 COMPRESSION = 6  # zlib's level; the highest takes three times as long for files smaller by a fiftieth
 MARKED_EPOCHS = 30  # up to so many epochs each has its dot
 FEW_TICKS = 6.0  # a logarithmic axis that spans a smaller ratio has linear ticks, or it would have one or none
-MANY_TICKS = 1000.0  # one that spans more has a tick for each power of ten alone
+AXIS_BEGINS = 0.93  # times its least value, by matplotlib's margin
+FIRST_SPAN = 3.0  # up to so many times its least value it has these in each factor of ten, as far as there is room:
+FIRST_TICKS = (1.5, 3.0, 4.0, 6.0, 7.0, 8.0)
+TICK_INCHES = 0.13  # between two ticks at the least
+PANEL_SHARE = 0.7  # of a panel's height, what its axis has
 
 INK, SOFT, LINE = "#1c1e21", "#5c6470", "#d9dde3"
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -107,6 +112,26 @@ def sentence(axes: Axes, sentence: str) -> None:
     axes.text(0.5, 0.5, sentence, transform=axes.transAxes, ha="center", va="center", fontsize=11, color=SOFT)
 
 
+def log_ticks(low: float, high: float, gap: float) -> list[float]:
+    """Return round numbers for a logarithmic axis from `low` to `high`, more of them where it begins.
+
+    Errors fall from tens of percent to half of one and stay there: what is compared lies near the least.
+
+    Args:
+        low: the least value, above 0.
+        high: the largest.
+        gap: of the axis' length, what two ticks are apart at the least.
+    """
+    apart = gap * math.log10(high / low)
+    decades = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    found: list[float] = []
+    for digits, end in (((1.0,), high), ((2.0, 5.0), high), (FIRST_TICKS, FIRST_SPAN * low)):
+        for tick in (float(f"{digit * 10.0**decade:.6g}") for decade in decades for digit in digits):
+            if low <= tick <= end and all(abs(math.log10(tick / other)) >= apart for other in found):
+                found.append(tick)
+    return sorted(found)
+
+
 def scale(axes: Axes, values: Iterable[float], unit: str = "") -> None:
     """Make the y axis logarithmic where the values allow it; a zero then leaves the picture through its floor."""
     from matplotlib import ticker
@@ -115,11 +140,16 @@ def scale(axes: Axes, values: Iterable[float], unit: str = "") -> None:
     seen = seen[np.isfinite(seen) & (seen > 0)]
     if seen.size:
         axes.set_yscale("log")
-        ratio = float(seen.max() / seen.min())
-        if ratio < FEW_TICKS:
+        grid, whole = axes.get_gridspec(), axes.get_figure(root=True)
+        assert grid is not None
+        assert whole is not None
+        gap = TICK_INCHES / (PANEL_SHARE * whole.get_figheight() / grid.nrows)
+        if seen.max() / seen.min() < FEW_TICKS:
             axes.yaxis.set_major_locator(ticker.MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
         else:
-            axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0) if ratio < MANY_TICKS else (1.0,)))
+            axes.yaxis.set_major_locator(
+                ticker.FixedLocator(log_ticks(AXIS_BEGINS * float(seen.min()), float(seen.max()), gap))
+            )
         axes.yaxis.set_minor_locator(ticker.NullLocator())
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}{unit}")
 

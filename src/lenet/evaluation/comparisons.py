@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAME_CHARACTERS = 36
+SEED_SPREAD = 0.3  # of the height between two variants, to either side of their line
+DOT: dict[str, Any] = {"color": BLUE, "markersize": 4.5, "alpha": 0.7, "markeredgewidth": 0}
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def compare_errors(
         title: any text.
         confidence: of the intervals.
     """
-    figure = canvas.figure(8.0, 1.25 + 0.42 * max(len(rows), 1), title)
+    figure = canvas.figure(8.0, 1.25 + 0.5 * max(len(rows), 1), title)
     axes = figure.subplots()
     if not rows:
         canvas.sentence(axes, "No variant was evaluated yet.")
@@ -113,8 +115,8 @@ def compare_errors(
         rates = [PERCENT * errors / row.images for errors in row.errors]
         low, high = row.interval
         axes.barh(place, high - low, left=low, height=0.56, color=BLUE, alpha=0.18, linewidth=0)
-        # Seeds with the same count lie over each other: the more there are, the darker the dot.
-        axes.plot(rates, [place] * len(rates), "o", color=BLUE, markersize=5, alpha=0.55, markeredgewidth=0)
+        # One above the other in the order of the seeds, or equal counts would lie over each other.
+        axes.plot(rates, place + SEED_SPREAD * np.linspace(-1, 1, len(rates) + 2)[1:-1], "o", **DOT)
         mean = float(np.mean(rates))
         _beside(axes, place, f"{mean:.2f} %, {len(rates)} seed{'s' if len(rates) > 1 else ''}")
         axes.plot([mean, mean], [place - 0.28, place + 0.28], color=ORANGE, linewidth=2)

@@ -42,5 +42,5 @@ def draw_qualities(
     robustness_curves(
         {name: [[Curve(**body) for body in one["robustness"]] for one in found] for name, found in qualities.items()},
         plots / ROBUSTNESS,
-        "Test error under distortions that training did not show",
+        "Test error of distorted images",
     )

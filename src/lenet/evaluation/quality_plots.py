@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from lenet.evaluation import canvas
 from lenet.evaluation.calibration import ReliabilityBin
-from lenet.evaluation.canvas import CYCLE, DASHES, SOFT
+from lenet.evaluation.canvas import BLUE, CYCLE, DASHES, ORANGE, SOFT
 from lenet.evaluation.comparisons import NAME_CHARACTERS
 from lenet.evaluation.measures import CONFIDENCE, PERCENT
 from lenet.evaluation.recall import ClassRecall
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lenet.evaluation.robustness import Curve
 
 PANEL_COLUMNS = 3
+MOST_BARS = 3  # models whose intervals are told apart in one panel
+THIN: dict[str, Any] = {"color": BLUE, "linewidth": 0.9, "alpha": 0.45}
 CLASS_WIDTH = 0.6  # of the place between two classes, shared by the models
 TICKED_CLASSES = 30  # more class numbers would run into each other
 LEAST_RECALL_SPAN = 1.0  # percentage points that the recall axis shows at least: less would make chance look like news
@@ -53,7 +55,10 @@ def _estimates(axes: Axes, places: Sequence[Any], found: Sequence[Any], what: st
 def reliability_diagram(
     models: Mapping[str, Sequence[ReliabilityBin]], path: Path, title: str, confidence: float = CONFIDENCE
 ) -> None:
-    """Draw accuracy over confidence with exact intervals, and under it how many images have that confidence.
+    """Draw accuracy over confidence, and under it how many images have that confidence.
+
+    A few models have their exact intervals. Of more each is a thin line, for the bars would hide each other, and a
+    thick one counts their images together.
 
     Args:
         models: for each model its bins, as `reliability` returns them.
@@ -68,18 +73,27 @@ def reliability_diagram(
         below.set_axis_off()
         canvas.sentence(above, "No image was read yet.")
         return canvas.save(figure, path)
-    canvas.style(above, f"{_bar(confidence)}   Below the diagonal: surer than right", "", "read right")
+    told = {name: bins for name, bins in filled.items() if bins}
+    has_bars = len(told) <= MOST_BARS
+    lines = _bar(confidence) if has_bars else f"Thin: each of n = {len(told)}   Thick: all together"
+    canvas.style(above, f"{lines}   Below the diagonal: surer than right", "", "read right")
     canvas.style(below, "", "confidence", "images")
     above.plot([0, PERCENT], [0, PERCENT], "--", color=SOFT, linewidth=1)
-    handles, names = [], []
-    for number, (name, bins) in enumerate(filled.items()):
-        if not bins:
-            continue
-        colour = _colour(number)
-        handles += _estimates(above, [each.confidence for each in bins], bins, "accuracy", colour)
-        names.append(canvas.clean(name, NAME_CHARACTERS))
-        edges = [each.low for each in models[name]] + [models[name][-1].high]
-        below.stairs([each.images for each in models[name]], edges, color=colour, linewidth=1.5)
+    if has_bars:
+        handles = [
+            line
+            for number, bins in enumerate(told.values())
+            for line in _estimates(above, [each.confidence for each in bins], bins, "accuracy", _colour(number))
+        ]
+        _beside(above, handles, [canvas.clean(name, NAME_CHARACTERS) for name in told])
+    else:
+        for bins in told.values():
+            above.plot([each.confidence for each in bins], [each.accuracy for each in bins], **THIN)
+        above.plot(*_together(told.values()), "-o", color=ORANGE, linewidth=2, markersize=4.5)
+    for number, every in enumerate(bins for bins in models.values() if any(each.images for each in bins)):
+        edges = [each.low for each in every] + [every[-1].high]
+        look = {"color": _colour(number), "linewidth": 1.5} if has_bars else THIN
+        below.stairs([each.images for each in every], edges, **look)
     below.set_yscale("log")
     below.yaxis.minorticks_off()
     below.set_ylim(bottom=0.7)  # so that a bin with a single image has a height
@@ -88,8 +102,23 @@ def reliability_diagram(
     above.set_ylim(-2, PERCENT + 2)
     _percent_axis(above.yaxis)
     _percent_axis(above.xaxis)
-    _beside(above, handles, names)
     return canvas.save(figure, path)
+
+
+def _together(models: Iterable[Sequence[ReliabilityBin]]) -> tuple[list[float], list[float]]:
+    """Return mean confidence and accuracy of each bin, the models' images counted together."""
+    by_bin: dict[float, list[ReliabilityBin]] = {}
+    for each in (each for bins in models for each in bins):
+        by_bin.setdefault(each.low, []).append(each)
+    held = [by_bin[low] for low in sorted(by_bin)]
+    images = [[each.images for each in bins] for bins in held]
+    return (
+        [
+            float(np.average([each.confidence for each in bins], weights=n))
+            for bins, n in zip(held, images, strict=True)
+        ],
+        [float(np.average([each.accuracy for each in bins], weights=n)) for bins, n in zip(held, images, strict=True)],
+    )
 
 
 def recall_by_class(

@@ -16,7 +16,7 @@ def export_paragraph(export: Mapping[str, Any]) -> str:
     return (
         f"{export['variant']} with seed {export['seed']} as ONNX (opset {export['opset']}, sha256"
         f" {export['onnx_sha256'][:12]}): {export['onnx_bytes'] / KIBIBYTE:.0f} KiB, of which its"
-        f" {export['parameters']:,} parameters and its running statistics are"
+        f" {export['parameters']:,} parameters and what else the network keeps, such as its normalisation, are"
         f" {export['weight_bytes'] / KIBIBYTE:.0f} KiB. onnxruntime gives the same answer as torch for"
         f" {agreement['same_answers']:,} of {agreement['images']:,} test images; logits differ by"
         f" {agreement['largest_difference']:.1e} at most. Latency is that of one call on one thread of the machine that"

@@ -102,7 +102,9 @@ def _robustness(facts: CardFacts) -> tuple[Section, ...]:
     if table is None or facts.quality is None:
         return ()
     images = facts.quality["robustness"][0]["images"]
-    reading = f"Error on the same {images:,} test images, drawn by class, under distortions that training did not show."
+    shift = facts.config.distortion.shift
+    shown = f"shifts of up to {shift} pixel{'s' * (shift > 1)} and no other distortion" if shift else "no distortion"
+    reading = f"Error on the same {images:,} test images, drawn by class, distorted. Training showed {shown}."
     return (Section("Robustness", (reading,), table),)
 
 

@@ -22,14 +22,16 @@ p { margin: 0 0 .9rem; max-width: 42rem; }
 a { color: var(--link); }
 nav ul { list-style: none; margin: 1.2rem 0 0; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem;
   font-size: .9rem; }
-.scroll { overflow-x: auto; margin: 1rem 0 1.2rem; }
+.scroll { overflow-x: auto; margin: 1rem 0 1.2rem; min-width: 100%; width: max-content; max-width: calc(100vw - 3.5rem);
+  position: relative; left: 50%; transform: translateX(-50%); }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding-bottom: .4rem; }
 th, td { padding: .35rem .9rem .35rem .6rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); overflow-wrap: normal; }
-th { white-space: nowrap; border-bottom-width: 2px; }
+th { vertical-align: bottom; border-bottom-width: 2px; }
 tbody tr:nth-child(even) { background: var(--band); }
-.number { text-align: right; white-space: nowrap; }
+.number { text-align: right; }
+td.number { white-space: nowrap; }
 figure { margin: 1.2rem 0; }
 img { display: block; max-width: 100%; height: auto; background: #ffffff; border: 1px solid var(--line);
   border-radius: 6px; }
@@ -43,6 +45,6 @@ figcaption { margin-top: .4rem; font-size: .875rem; color: var(--soft); }
   nav { display: none; }
   h2 { break-after: avoid; }
   figure, tr { break-inside: avoid; }
-  .scroll { overflow: visible; }
+  .scroll { overflow: visible; max-width: none; width: auto; left: 0; transform: none; }
 }
 """

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lenet.evaluation.canvas import BLUE, FEW_TICKS, INK, LINE, SOFT
+from lenet.evaluation.canvas import BLUE, FEW_TICKS, INK, LINE, SOFT, log_ticks
 from lenet.search.curves import GREY, PINK
 from lenet.search.labels import UNITS, objective_name, objective_text, ticks, value_text
 from lenet.search.standing import Standing
@@ -40,6 +40,9 @@ COLUMNS, ROW_HEIGHT, GAP_X, GAP_Y = 3, 235, 0.045, 62
 """Of a figure of many panels; heights in pixels, the gap between columns as part of the width."""
 
 MOST_TICKS = 6
+TICK_GAP = 0.07
+"""Of an axis' length, what two ticks of an error are apart at the least."""
+
 NEARBY = 1.2
 SHADE = 0.82  # Optuna's lightest blue is white: darkened so much it can be seen
 TEXT_FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
@@ -95,7 +98,7 @@ def objective_axis(axis: dict[str, Any], objective: str, values: Iterable[float]
         axis |= {"type": "log", "nticks": 7}
         low, high = min(seen), max(seen)
         if high / low >= FEW_TICKS:  # Plotly writes no unit beside 2 and 5
-            axis["tickvals"] = ticks(seen, log=True)
+            axis["tickvals"] = log_ticks(low, high, TICK_GAP)
             axis["ticktext"] = [f"{tick:g}{UNITS[MEASURE]}" for tick in axis["tickvals"]]
         elif low == high:  # or the axis would span a factor of a hundred
             axis["range"] = [math.log10(low / NEARBY), math.log10(high * NEARBY)]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lenet.evaluation import canvas
-from lenet.evaluation.canvas import FEW_TICKS, MANY_TICKS
+from lenet.evaluation.canvas import FEW_TICKS
 
 if TYPE_CHECKING:
     from lenet.search.parameter import Scalar
@@ -16,6 +16,8 @@ UNITS = {"val/error": " %", "latency_ms": " ms"}
 WORD_CHARACTERS = 16
 VALUE_CHARACTERS = 12
 LEAST_SHARE = 0.01
+MANY_TICKS = 1000.0
+"""A logarithmic axis that spans more has a tick for each power of ten alone."""
 
 
 def objective_name(objective: str) -> str:

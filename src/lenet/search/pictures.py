@@ -36,6 +36,8 @@ def draw_search(
 ) -> list[Path]:
     """Draw a search's pictures and return where they are; what cannot be drawn yet is a sentence in its place.
 
+    That of the fields' importance is left out while there are too few complete trials to tell it.
+
     Args:
         study: the study, for its name and its fields' importance.
         found: its trials, by number.
@@ -44,31 +46,31 @@ def draw_search(
         folder: where the PNGs are put.
     """
     name = study.study_name
-    paths = [folder / picture for picture in (HISTORY, IMPORTANCE, PARALLEL, LEARNING)]
-    history(found, paths[0], f"{name}: every trial")
-    importances(importance(study), paths[1], f"{name}: which fields matter")
-    parallel_coordinates(found, space, paths[2], f"{name}: where the good trials are")
-    learning(found, paths[3], f"{name}: how the trials learned")
+    history(found, folder / HISTORY, f"{name}: every trial")
+    parallel_coordinates(found, space, folder / PARALLEL, f"{name}: where the good trials are")
+    learning(found, folder / LEARNING, f"{name}: how the trials learned")
+    drawn = [HISTORY, PARALLEL, LEARNING]
+    known = importance(study)
+    if known.shares:
+        importances(known, folder / IMPORTANCE, f"{name}: which fields matter")
+        drawn.append(IMPORTANCE)
     if len(objectives) > 1:
-        paths.append(folder / FRONT)
-        front(found, objectives[1], paths[4], f"{name}: what a lower error costs")
-    return paths
+        front(found, objectives[1], folder / FRONT, f"{name}: what a lower error costs")
+        drawn.append(FRONT)
+    return [folder / picture for picture in PICTURES if picture in drawn]
 
 
 def importances(found: Importance, path: Path, title: str) -> None:
     """Draw how much each field tells the best trials from the others.
 
     Args:
-        found: the fields' shares.
+        found: the fields' shares, one at the least.
         path: the PNG.
         title: any text.
     """
     shares = dict(list(found.shares.items())[:MOST_FIELDS])
     figure = canvas.figure(7.6, 1.1 + 0.31 * max(len(shares), 3), title)
     axes = figure.subplots()
-    if not shares:
-        canvas.sentence(axes, found.reason)
-        return canvas.save(figure, path)
     axes.barh(range(len(shares)), list(shares.values()), height=0.62, color=BLUE)
     for place, share in enumerate(shares.values()):
         axes.annotate(percent(share), (share, place), (4, 0), **OFFSET, va="center")
