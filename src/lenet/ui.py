@@ -16,9 +16,9 @@ from lenet.promotion.registration import heal_registry
 from lenet.synchronize import synchronize
 from lenet.tracking.links import UI_HOST, charts_link
 from lenet.tracking.relocation import ARTIFACTS
-from lenet.tracking.store import URI_VARIABLE, WEB, database_path, experiment_id, open_store, tracking_uri
+from lenet.tracking.store import WEB, database_path, experiment_id, experiment_name, open_store, tracking_uri
 from lenet.tracking.ui_app import APP_NAME
-from lenet.urls import with_password
+from lenet.urls import TRACKING_VARIABLE, with_password
 
 APP_GROUP = "mlflow.app"
 """Entry points among which MLflow's server looks for apps."""
@@ -45,7 +45,8 @@ def serve(project: Project, port: int, tell: Callable[[str], None]) -> None:
         heal_registry(project, tell)
     except LenetError as error:
         tell(str(error))  # another store's registry, or a network that is not what it was: the UI shows the rest
-    experiment = experiment_id(open_store(project, uri), project, uri, compose(project, []).tracking.experiment)
+    name = experiment_name(compose(project, []).tracking.experiment)
+    experiment = experiment_id(open_store(project, uri), project, uri, name)
     path = database_path(uri)
     artifacts = (path.parent if path else project.home) / ARTIFACTS
     tell(f"MLflow: {charts_link(f'http://{UI_HOST}:{port}', experiment)} (Ctrl-C ends it)")
@@ -53,7 +54,7 @@ def serve(project: Project, port: int, tell: Callable[[str], None]) -> None:
     command += ["--app-name", APP_NAME, "--host", UI_HOST, "--port", str(port), "--workers", str(WORKERS)]
     command += ["--allowed-hosts", f"{UI_HOST}:{port},localhost:{port}"]
     # Other users see what stands on a command line; the app reads the second.
-    os.environ["MLFLOW_BACKEND_STORE_URI"] = os.environ[URI_VARIABLE] = with_password(uri)
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = os.environ[TRACKING_VARIABLE] = with_password(uri)
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # spares eight processes
     os.execv(sys.executable, command)
 
