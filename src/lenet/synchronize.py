@@ -12,7 +12,7 @@ from lenet.project import Project
 from lenet.runs import KILLED, RunFolder, all_runs
 from lenet.tracking.asked import asked_place
 from lenet.tracking.projection import Projection, is_up_to_date
-from lenet.tracking.searches import DESCRIPTION, LOCK, is_search_up_to_date, read_search, search_folders
+from lenet.tracking.searches import DESCRIPTION, LOCK, SEARCHES, is_search_up_to_date, read_search, search_folders
 from lenet.tracking.store import StoreAwayError, follow_home, shown_uri, store_errors, tracking_uri
 
 REMEDY = "run `lenet sync`, or ask for it again with the tracking.uri and tracking.experiment that are meant"
@@ -56,7 +56,7 @@ def synchronize(project: Project, tell: Callable[[str], None]) -> bool:
     Returns:
         Whether everything is shown.
     """
-    for place in (*(run.path for run in all_runs(project)), *search_folders(project.home)):
+    for place in (project.runs, project.home / SEARCHES):
         remove_half_written(place)
     for uri in _stores(project):
         follow_home(project, uri)
@@ -85,6 +85,20 @@ def _stores(project: Project) -> set[str]:
         try:
             found.add(asked_place(project, folder.identity())[0])
         except (DamagedError, ConfigError):
+            continue
+    return found
+
+
+def outdated_searches(project: Project) -> list[Path]:
+    """Return the searches whose store does not show all of them; those at work are left to their leader."""
+    found = []
+    for folder in search_folders(project.home):
+        try:
+            is_led = is_held(folder / LOCK)
+            uri, _ = asked_place(project, read_search(folder, DESCRIPTION))
+            if not is_led and not is_search_up_to_date(folder, uri):
+                found.append(folder)
+        except (DamagedError, ConfigError):  # the same search, asked again, writes it anew; `lenet sync` says why not
             continue
     return found
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from lenet.doctor.databases import reading
 from lenet.doctor.finding import Finding, counted, few, ok, warning
 from lenet.doctor.runs import run_folders
 from lenet.doctor.store import stores
-from lenet.locks import is_held
 from lenet.project import Project
-from lenet.runs import RUNNING, RunFolder
-from lenet.synchronize import outdated
+from lenet.runs import RunFolder
+from lenet.synchronize import outdated, outdated_searches
 from lenet.tracking.entities import FINGERPRINT_TAG
-from lenet.tracking.searches import LOCK, SEARCHES, STUDY_TAG
+from lenet.tracking.place import recorded_place
+from lenet.tracking.projection import run_difference
 from lenet.tracking.store import database_path
 
 SYNC = "lenet sync"
@@ -22,22 +23,47 @@ SYNC = "lenet sync"
 def check_shown(project: Project) -> list[Finding]:
     """Compare the folders with each store that is an SQLite file; of other stores, with what was last sent there."""
     findings = []
-    behind = outdated(project)
-    if behind:
-        names = few(folder.short for folder, _, _ in behind)
-        findings.append(warning(f"{counted(len(behind), 'run')} not in MLflow, or not as they are now: {names}", SYNC))
-    said = {folder.fingerprint for folder, _, _ in behind}
+    lacking, differing = list[str](), list[str]()
+    for folder, uri, _ in outdated(project):
+        words = _differences(folder, uri)
+        if words:
+            differing.append(f"{folder.short} ({few(words)})")
+        else:
+            lacking.append(folder.short)
+    if lacking:
+        text = f"{counted(len(lacking), 'run')} not in MLflow, or not as they are now: {few(lacking)}"
+        findings.append(warning(text, SYNC))
+    if differing:
+        text = f"{counted(len(differing), 'run')} that MLflow shows otherwise than the folders: {few(differing)}"
+        findings.append(warning(text, SYNC))
     for uri in stores(project):
         path = database_path(uri)
         if path is not None and path.is_file():
-            findings += _check_file(project, path, said)
+            findings += _check_file(project, path)
+    searches = outdated_searches(project)
+    if searches:
+        names = few(folder.name for folder in searches)
+        text = f"{counted(len(searches), 'search', 'searches')} not in MLflow, or not as they are now: {names}"
+        findings.append(warning(text, SYNC))
     return findings or [ok(f"{counted(len(run_folders(project)), 'run')}, MLflow shows them as they are")]
 
 
-def _check_file(project: Project, path: Path, said: set[str]) -> list[Finding]:
+def _differences(folder: RunFolder, uri: str) -> list[str]:
+    """Return what of a run an SQLite store shows otherwise, in words; nothing where it does not show it at all."""
+    path, (place, _) = database_path(uri), recorded_place(folder, uri)
+    if path is None or place is None:
+        return []
+    try:
+        found = run_difference(folder, path, place.run_id)
+    except sqlite3.Error:
+        return []
+    return found.words() if found is not None else []
+
+
+def _check_file(project: Project, path: Path) -> list[Finding]:
     findings = []
     shown = _tagged(path, FINGERPRINT_TAG)
-    homeless = [name for _, name, _ in shown if not RunFolder(project.runs / name).path.is_dir()]
+    homeless = [name for name in shown if not RunFolder(project.runs / name).path.is_dir()]
     if homeless:
         names = few(name[:12] for name in homeless)
         findings.append(
@@ -46,33 +72,14 @@ def _check_file(project: Project, path: Path, said: set[str]) -> list[Finding]:
                 "bring the folders back to runs/, or delete these runs in `lenet ui`",
             )
         )
-    known = set(homeless) | said
-    dead = [name for _, name, state in shown if state == RUNNING and name not in known and not _works(project, name)]
-    if dead:
-        words = " ".join(f"runs/{name[:12]}*/mlflow.json" for name in dead)
-        names = few(name[:12] for name in dead)
-        findings.append(
-            warning(f"shown as running in {path.name}, but their processes are gone: {names}", f"rm {words}; {SYNC}")
-        )
-    searches = [
-        name
-        for _, name, state in _tagged(path, STUDY_TAG)
-        if state == RUNNING and not is_held(project.home / SEARCHES / name / LOCK)
-    ]
-    if searches:
-        findings.append(warning(f"searches shown as running that nobody leads: {few(searches)}", SYNC))
     return findings
 
 
-def _works(project: Project, fingerprint: str) -> bool:
-    return is_held(RunFolder(project.runs / fingerprint).lock)
-
-
-def _tagged(path: Path, tag: str) -> list[tuple[str, str, str]]:
-    """Return id, tag's value and state of the runs that have a tag and are not deleted."""
+def _tagged(path: Path, tag: str) -> list[str]:
+    """Return the tag's value of the runs that have a tag and are not deleted."""
     query = (
-        "select runs.run_uuid, tags.value, runs.status from runs join tags on tags.run_uuid = runs.run_uuid"
+        "select tags.value from runs join tags on tags.run_uuid = runs.run_uuid"
         " where tags.key = ? and runs.lifecycle_stage = 'active' order by runs.start_time"
     )
     with reading(path) as connection:
-        return list(connection.execute(query, (tag,)))
+        return [value for (value,) in connection.execute(query, (tag,))]
