@@ -13,7 +13,7 @@ from lenet.durable import write_json
 
 
 def artifacts(house: House) -> Path:
-    (folder,) = house.root.glob("mlartifacts/*/*/artifacts/model")
+    (folder,) = house.root.glob("mlartifacts/*/models/*/artifacts")
     return folder
 
 
@@ -45,6 +45,15 @@ def test_a_version_whose_tags_were_changed(house: House) -> None:
     (found,) = check_registry(house.project)
     assert found.level == Level.PROBLEM
     assert "its weights are not those of its tag" in found.text
+
+
+def test_a_version_whose_files_are_a_copy_elsewhere(house: House, tmp_path: Path) -> None:
+    shutil.copytree(artifacts(house), tmp_path / artifacts(house).parent.name / "artifacts")
+    for column in ("source", "storage_location"):
+        change(house.database, f"update model_versions set {column} = ?", (tmp_path / "copy").as_uri())
+    (found,) = check_registry(house.project)
+    assert found.level == Level.PROBLEM
+    assert "its files are not where it was registered" in found.text
 
 
 def test_no_champion(house: House) -> None:

@@ -101,7 +101,7 @@ def post(address: str, body: Any) -> requests.Response:
 
 
 def test_what_is_served_is_onnx(registered: Shell) -> None:
-    (path,) = registered.root.glob("mlartifacts/*/*/artifacts/model*/MLmodel")
+    (path,) = registered.root.glob("mlartifacts/*/models/*/artifacts/MLmodel")
     assert yaml.safe_load(path.read_text())["flavors"]["python_function"]["loader_module"] == "mlflow.onnx"
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,21 @@ import pytest
 from lenet.asking import Origin, ask
 from lenet.config import Config
 from lenet.data.prepared import training_digest
+from lenet.durable import write_json
 from lenet.errors import Stopped
 from lenet.project import Project
 from lenet.runs import RunFolder, locate
 from lenet.schema import flatten
-from lenet.synchronize import outdated, synchronize
+from lenet.synchronize import outdated, outdated_searches, synchronize
 from lenet.tracking.asked import asked_place
 from lenet.tracking.place import recorded_place
-from lenet.tracking.projection import Projection, is_up_to_date, token
+from lenet.tracking.projection import Projection, is_up_to_date, run_difference, token
+from lenet.tracking.registry import register
+from lenet.tracking.sealed import MODEL_TAG, check_folder
+from lenet.tracking.searches import is_search_up_to_date
 from lenet.tracking.store import open_store, tracking_uri
+from lenet.tracking.versions import local_source, read_versions
+from showcase import fill_lightly
 
 MakeConfig = Callable[..., Config]
 ORIGIN = Origin("tiny seed=1", "a sweep", ("seed=1",))
@@ -409,3 +416,166 @@ def test_artifacts_survive_the_loss_of_the_folder(shop: Shop, config: Config) ->
     shutil.rmtree(folder.path)
     artifacts = shop.project.home / "mlartifacts" / "lenet5" / place.run_id / "artifacts"
     assert (artifacts / "weights.safetensors").read_bytes() == weights
+
+
+CHANGES = (
+    ("update metrics set value = 99 where key = 'val/error' and step = 1", "metric val/error"),
+    ("update latest_metrics set value = 99 where key = 'val/error'", "metric val/error"),
+    (
+        "insert into metrics select key, 5, timestamp, run_uuid, step, is_nan from metrics where key = 'val/loss'",
+        "metric",
+    ),
+    ("delete from metrics where key = 'train/loss' and step = 2", "metric train/loss"),
+    ("update params set value = '7' where key = 'seed'", "parameter seed"),
+    ("delete from params where key like 'optimizer.%'", "parameter optimizer.name"),
+    ("delete from inputs", "data set tiny"),
+    ("update datasets set digest = 'other'", "data set tiny"),
+    ("update tags set value = '2' where key = 'lenet.seed'", "tag lenet.seed"),
+    ("insert into tags select 'mlflow.parentRunId', 'x', run_uuid from runs", "tag mlflow.parentRunId"),
+    ("update runs set status = 'RUNNING'", "status"),
+    ("update runs set end_time = 1", "status"),
+)
+
+
+def rows(database: Path) -> dict[str, list[Any]]:
+    queries = {
+        "metrics": "select key, step, value, timestamp from metrics order by 1, 2",
+        "latest": "select key, step, value, timestamp from latest_metrics order by 1, 2",
+        "params": "select key, value from params order by 1",
+        "tags": "select key, value from tags order by 1",
+        "runs": "select run_uuid, status, end_time, lifecycle_stage from runs",
+        "inputs": "select d.name, d.digest from inputs i join datasets d on d.dataset_uuid = i.source_id",
+    }
+    with closing(sqlite3.connect(database)) as connection:
+        return {name: connection.execute(query).fetchall() for name, query in queries.items()}
+
+
+def test_rows_that_somebody_changed_are_found_and_mended(shop: Shop, config: Config, said: list[str]) -> None:
+    folder = shop.train(config)
+    place = shop.projection().send(folder)
+    database = shop.project.home / "mlflow.db"
+    right = rows(database)
+    for statement, word in CHANGES:
+        with closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute(statement)
+        found = run_difference(folder, database, place.run_id)
+        assert found is not None
+        assert any(one.startswith(word) for one in found.words()), (statement, found.words())
+        assert not is_up_to_date(folder, shop.uri), statement
+        synchronize(shop.project, said.append)
+        assert rows(database) == right, statement
+    assert all(line.endswith("shows 1 runs (1 brought up to date)") for line in said)
+
+
+def test_artifacts_that_are_cut_or_gone_are_sent_again_and_nothing_half_written(shop: Shop, config: Config) -> None:
+    folder = shop.train(config)
+    (folder.path / "plots").mkdir()
+    (folder.path / "plots" / "learning_curves.png").write_bytes(b"a picture")
+    (folder.path / "plots" / ".learning_curves.png.12.partial").write_bytes(b"half a picture")
+    place = shop.projection().send(folder)
+    artifacts = shop.project.home / "mlartifacts" / "lenet5" / place.run_id / "artifacts"
+    expected = {name: (folder.path / name).read_bytes() for name in ("config.yaml", "weights.safetensors")}
+    expected["plots/learning_curves.png"] = b"a picture"
+    (artifacts / "config.yaml").unlink()
+    (artifacts / "weights.safetensors").write_bytes(b"cut")
+    (artifacts / "plots" / ".artifact.uploading.x").write_bytes(b"of one that was killed")
+    assert not is_up_to_date(folder, shop.uri)
+    shop.projection().send(folder)
+    found = {path.relative_to(artifacts).as_posix(): path for path in artifacts.rglob("*") if path.is_file()}
+    assert {name: path.read_bytes() for name, path in found.items()} == expected
+
+
+def test_a_run_of_five_epochs_is_few_requests(
+    shop: Shop, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    asked = Counter[str]()
+    for name in ("create_run", "search_runs", "get_run", "get_metric_history", "log_batch", "log_inputs"):
+        monkeypatch.setattr(MlflowClient, name, counting(asked, name, getattr(MlflowClient, name)))
+    for name in ("update_run", "set_terminated", "log_artifact"):
+        monkeypatch.setattr(MlflowClient, name, counting(asked, name, getattr(MlflowClient, name)))
+    projection = shop.projection()
+    shop.train(make_config(trainer__epochs=5), projection.send)
+    # parameters, five epochs, and the end's tags
+    assert asked == {"create_run": 1, "log_batch": 7, "log_inputs": 1, "log_artifact": 2, "set_terminated": 1}
+
+
+def counting(asked: Counter[str], name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    def asks(*words: Any, **options: Any) -> Any:
+        asked[name] += 1
+        return real(*words, **options)
+
+    return asks
+
+
+def test_a_project_that_was_moved_takes_its_store_along(
+    shop: Shop, make_config: MakeConfig, tmp_path: Path, said: list[str]
+) -> None:
+    first = shop.train(make_config(seed=1))
+    place = shop.projection().send(first)
+    register(shop.project, place, first, fill_lightly, "digits", {"lenet.seed": "1"})
+    old, new = shop.project.root, tmp_path / "elsewhere" / "the lab"
+    new.parent.mkdir()
+    shutil.move(old, new)
+    old.write_text("nothing can be made here")
+    moved = Shop(Project(new, new))
+    (version,) = read_versions(moved.project, moved.uri, "digits")
+    source = local_source(version)
+    assert source is not None  # found before anything is put right
+    assert source.is_relative_to(new)
+    assert check_folder(source, version.tags[MODEL_TAG], "")
+    assert outdated(moved.project) == []
+    synchronize(moved.project, said.append)
+    assert said == [f"MLflow at {moved.uri} shows 1 runs (0 brought up to date)"]
+    second = moved.projection().send(moved.train(make_config(seed=2)))
+    artifacts = new / "mlartifacts" / "lenet5" / second.run_id / "artifacts"
+    assert sorted(path.name for path in artifacts.iterdir()) == ["config.yaml", "weights.safetensors"]
+    assert moved.projection().send(RunFolder(moved.project.runs / first.fingerprint)).run_id == place.run_id
+    with closing(sqlite3.connect(new / "mlflow.db")) as connection:
+        assert [line for line in connection.iterdump() if str(old) in line] == []
+    assert old.read_text() == "nothing can be made here"
+
+
+def test_a_copy_of_the_database_alone_keeps_its_paths(shop: Shop, config: Config, tmp_path: Path) -> None:
+    place = shop.projection().send(shop.train(config))
+    own, other = shop.project.home / "mlflow.db", tmp_path / "copy.db"
+    with closing(sqlite3.connect(own)) as source, closing(sqlite3.connect(other)) as copy:
+        source.backup(copy)
+    client = open_store(shop.project, f"sqlite:///{tmp_path}/copy.db")
+    assert client.get_run(place.run_id).info.artifact_uri.startswith((shop.project.home / "mlartifacts").as_uri())
+
+
+def test_a_search_is_shown_whole_again_with_a_lost_database(shop: Shop, said: list[str]) -> None:
+    folder = shop.project.home / "searches" / "tiny-0123"
+    body: dict[str, Any] = {"study": "tiny-0123", "tracking": {"uri": None, "experiment": "lenet5"}}
+    body |= {"objectives": ["val/error"], "sampler": "random", "pruner": "none", "epochs": 1, "space": {"x": 1}}
+    write_json(folder / "search.json", body)
+    best = {"values": {"x": 1}, "run": "f" * 64, "val_error": 2.0}
+    trials = {"all": 2, "complete": 2}
+    summary = {
+        "study": "tiny-0123",
+        "is_over": True,
+        "history": [[1, 3.0, 1.7e9], [2, 2.0, 1.8e9]],
+        "trials": trials,
+        "best": best,
+    }
+    write_json(folder / "summary.json", summary)
+    (folder / "trials.csv").write_text("trial\n1\n2\n")
+    synchronize(shop.project, said.append)
+    (run,) = shop.runs()
+    assert is_search_up_to_date(folder, shop.uri)
+    assert (run.info.status, run.data.metrics["search/best"], run.data.tags["lenet.best.x"]) == ("FINISHED", 2.0, "1")
+    assert run.data.params["search.space.x"] == "1"
+    with closing(sqlite3.connect(shop.project.home / "mlflow.db")) as connection, connection:
+        for table in ("metrics", "latest_metrics", "params", "tags", "runs"):
+            connection.execute(f"delete from {table}")
+    assert not is_search_up_to_date(folder, shop.uri)
+    assert outdated_searches(shop.project) == [folder]
+    synchronize(shop.project, said.append)
+    (again,) = shop.runs()
+    assert (again.info.run_id != run.info.run_id, again.info.status) == (True, "FINISHED")
+    assert again.data.metrics == run.data.metrics
+    assert shop.points(again.info.run_id)["search/best", 1] == 1
+    artifacts = shop.project.home / "mlartifacts" / "lenet5" / again.info.run_id / "artifacts"
+    assert {path.name for path in artifacts.iterdir()} == {"trials.csv", "summary.json", "trials.json"}

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,11 +19,13 @@ from lenet.evaluation.predict import load_reader, predict_digits
 from lenet.project import Project
 from lenet.runs import RunFolder
 from lenet.tracking.place import Place
-from lenet.tracking.projection import Projection
+from lenet.tracking.projection import Projection, is_up_to_date
+from lenet.tracking.provenance import MODEL_ID_TAG
 from lenet.tracking.registry import Registered, pack, register
 from lenet.tracking.sealed import MANIFEST, MODEL_TAG, check_folder
 from lenet.tracking.store import WEIGHTS_TAG, holds_version, open_store, tracking_uri
 from lenet.tracking.versions import CHALLENGER, CHAMPION, Version, download_source, read_versions
+from showcase import fill_lightly
 
 
 class Shelf:
@@ -57,7 +61,8 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(project: Project, make_config: Callable[..., Config]) -> Iterator[Shelf]:
+def shelf(project: Project, make_config: Callable[..., Config], empty_store: Path) -> Iterator[Shelf]:
+    shutil.copyfile(empty_store, project.home / "mlflow.db")
     yield Shelf(project, make_config)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
 
@@ -115,7 +120,8 @@ def test_a_version_leads_back_to_its_run_and_predicts_as_the_reader_does(
     (found,) = shelf.versions()
     sha256 = folder.status()["files"]["weights.safetensors"]
     assert (found.run_id, int(found.version)) == (place.run_id, int(version.number))
-    assert found.tags == {"lenet.seed": "1", WEIGHTS_TAG: sha256, MODEL_TAG: found.tags[MODEL_TAG]}
+    own = {name: found.tags[name] for name in (MODEL_TAG, MODEL_ID_TAG)}
+    assert found.tags == {"lenet.seed": "1", WEIGHTS_TAG: sha256, **own}
     packed = Path(mlflow.artifacts.download_artifacts(f"models:/digits@{CHALLENGER}"))
     for name in ("weights.safetensors", "config.yaml"):
         assert (packed / name).read_bytes() == (folder.path / name).read_bytes()
@@ -158,3 +164,70 @@ def test_a_source_that_cannot_be_read_here_is_one_line(
     assert "secret" not in line
     assert "\n" not in line
     assert len(line) < 450
+
+
+def test_a_version_is_a_logged_model_with_its_run_its_metrics_and_its_data(shelf: Shelf) -> None:
+    _, folder, place = shelf.train(1)
+    body = {"test_digest": "d" * 64, "measures": {"test/error": 1.5, "test/loss": 0.25}, "interval": [1.0, 2.0]}
+    folder.write("evaluation.json", body | {"evaluated": 1.7e9})
+    shelf.register(1)
+    shelf.register(1)
+    client = open_store(shelf.project, shelf.uri)
+    (version,) = shelf.versions()
+    (logged,) = client.search_logged_models([place.experiment_id])
+    assert (logged.model_id, str(logged.status)) == (version.tags[MODEL_ID_TAG], "READY")
+    assert (logged.source_run_id, logged.artifact_location) == (place.run_id, version.source)
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "digits", "version": 1}]
+    assert logged.params["optimizer.learning_rate"] == "0.003"
+    last, data = folder.history()[-1], folder.identity()["data_digest"][:36]
+    assert {(one.key, one.value, one.step, one.dataset_name, one.dataset_digest) for one in logged.metrics} == {
+        ("val/error", last["val/error"], 2, "tiny", data),
+        ("val/loss", last["val/loss"], 2, "tiny", data),
+        ("test/error", 1.5, 2, "tiny", "d" * 36),
+        ("test/loss", 0.25, 2, "tiny", "d" * 36),
+    }
+    run = client.get_run(place.run_id)
+    assert [one.model_id for one in run.outputs.model_outputs] == [logged.model_id]
+    used = {(one.dataset.digest, one.tags[0].value) for one in run.inputs.dataset_inputs}
+    assert used == {(data, "training"), ("d" * 36, "testing")}
+    assert len(client.get_metric_history(place.run_id, "val/error")) == 2  # the run's own are not doubled
+    assert is_up_to_date(folder, shelf.uri)
+
+
+REQUESTS = ("create_logged_model", "log_model_artifacts", "set_logged_model_tags", "finalize_logged_model")
+REQUESTS += ("log_outputs", "log_batch", "create_model_version", "set_registered_model_alias")
+
+
+@pytest.mark.parametrize("request_name", REQUESTS)
+def test_cut_off_at_any_request_the_next_registers_it_once(
+    shelf: Shelf, request_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    _, folder, place = shelf.train(1)
+
+    def register_lightly() -> Registered:
+        return register(shelf.project, place, folder, fill_lightly, "digits", {"lenet.seed": "1"})
+
+    real = getattr(MlflowClient, request_name)
+
+    def cut_off(client: MlflowClient, *words: Any, **options: Any) -> Any:
+        real(client, *words, **options)
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, request_name, cut_off)
+        with pytest.raises(ConnectionError):
+            register_lightly()
+    assert register_lightly().number == "1"
+    client = open_store(shelf.project, shelf.uri)
+    (logged,) = client.search_logged_models([place.experiment_id])
+    (version,) = shelf.versions()
+    assert (str(logged.status), logged.model_id) == ("READY", version.tags[MODEL_ID_TAG])
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "digits", "version": 1}]
+    assert sorted(one.key for one in logged.metrics) == ["val/error", "val/loss"]
+    assert [one.model_id for one in client.get_run(place.run_id).outputs.model_outputs] == [logged.model_id]
+    check_folder(Path(version.source.removeprefix("file://")), version.tags[MODEL_TAG], "")
+    assert [path.name for path in Path(version.source.removeprefix("file://")).parents[1].iterdir()] == [
+        logged.model_id
+    ]

@@ -18,10 +18,10 @@ from lenet.pipeline import REGISTRATION
 from lenet.project import Project
 from lenet.runs import FINISHED, RunFolder
 from lenet.tracking.asked import asked_place
-from lenet.tracking.provenance import check_provenance
+from lenet.tracking.provenance import MODEL_ID_TAG, check_provenance
 from lenet.tracking.sealed import MODEL_TAG, check_folder
 from lenet.tracking.store import WEIGHTS_TAG, database_path, shown_uri, tracking_uri
-from lenet.tracking.versions import Version, download_source, local_source, read_versions
+from lenet.tracking.versions import Version, download_source, local_source, logged_source, read_versions
 from lenet.yaml_text import read_yaml
 
 WEIGHTS, CONFIG = "weights.safetensors", "config.yaml"
@@ -156,6 +156,7 @@ class Shelf:
                 raise DamagedError(
                     f"{version.label}: its tag {name} is no sha256; only `lenet register` makes versions"
                 )
+        self._check_source(version)
         packed = self._folder(version)
         manifest = check_folder(packed, version.tags[MODEL_TAG], f"{version.label} is refused; {REMEDY}")
         check_provenance(packed, manifest, version.tags, version.label, REMEDY)
@@ -180,6 +181,12 @@ class Shelf:
             tell(f"{error}; read from runs/{folder.short}… instead")
             source = Source(folder.config(), folder.path / WEIGHTS)
         return TrainedNetwork(version.title, source.config, source.weights, version.weights_sha256, version.fingerprint)
+
+    def _check_source(self, version: Version) -> None:
+        """See that a version's files are those that its store keeps for its logged model, and no copy elsewhere."""
+        kept = logged_source(self.project, self.uri, version.tags.get(MODEL_ID_TAG, ""))
+        if kept is None or version.source.rstrip("/") != kept.rstrip("/"):
+            raise DamagedError(f"{version.label}: its files are not where it was registered; {REMEDY}")
 
     def _folder(self, version: Version) -> Path:
         """Return a version's model folder on this machine, copied here where it lies on a server."""

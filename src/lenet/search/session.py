@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from lenet.durable import write_json, write_text
+from lenet.durable import remove_half_written, write_json, write_text
 from lenet.errors import ConfigError, DamagedError, LenetError
 from lenet.locks import locked
 from lenet.parallel import default_workers
@@ -127,6 +127,7 @@ class Session:
             return False
 
     def _remember(self) -> None:
+        remove_half_written(self.folder)
         search = self._question.search
         body = {
             "study": self._name,

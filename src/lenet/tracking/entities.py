@@ -26,8 +26,11 @@ DIGEST_LENGTH = 36
 """Longest digest of a data set that MLflow keeps; the whole one is a tag."""
 
 TRAINED_ON, TESTED_ON = "training", "testing"
-TAG_CHARACTERS = 8000
-"""Longest value of a run's tag that MLflow keeps."""
+VALIDATION = "val/"
+"""Start of the metrics that were measured on the validation part."""
+
+PARAMETER_CHARACTERS, TAG_CHARACTERS = 6000, 8000
+"""Longest values of a run's parameter and tag that MLflow keeps; it cuts longer ones."""
 
 MILLISECONDS = 1000
 EVALUATION = "evaluation.json"
@@ -63,7 +66,7 @@ def desired_run(folder: RunFolder, parent: str | None) -> Desired:
         key=(FINGERPRINT_TAG, folder.fingerprint),
         name=identity["name"],
         start_time=int(started * MILLISECONDS),
-        params={name: str(value) for name, value in flatten(identity["config"])},
+        params={name: str(value)[:PARAMETER_CHARACTERS] for name, value in flatten(identity["config"])},
         tags=tags if parent is None else tags | {PARENT_TAG: parent},
         no_tags=frozenset({PARENT_TAG} if parent is None else ()),  # asked for by others since: a run of its own now
         datasets=_datasets(identity, tested),
@@ -107,6 +110,18 @@ def epoch_points(folder: RunFolder) -> list[Point]:
         step, when = int(row["epoch"]), int(clock * MILLISECONDS)
         points += [Point(name, step, float(value), when) for name, value in row.items() if name != "epoch"]
     return points
+
+
+def measured(folder: RunFolder) -> list[tuple[Point, DataSet]]:
+    """Return what tells of a trained network: the last epoch's validation, the test set's answer, each with its data.
+
+    The validation part is one of the prepared training data, and goes by their digest.
+    """
+    tested, history = evaluation(folder), folder.history()
+    datasets = {one.context: one for one in _datasets(folder.identity(), tested)}
+    last = [point for point in epoch_points(folder) if point.step == len(history)]
+    found = [(point, datasets[TRAINED_ON]) for point in last if point.name.startswith(VALIDATION)]
+    return found + [(point, datasets[TESTED_ON]) for point in _tested_points(tested, folder)]
 
 
 def _tested_points(tested: dict[str, Any], folder: RunFolder) -> list[Point]:

@@ -11,7 +11,10 @@ from lenet.errors import DamagedError
 PROVENANCE_FILE = "provenance.json"
 """The file of a model folder that says again what its version's tags said when it was registered."""
 
-SEALED_TAGS = ("lenet.fingerprint", "lenet.data_digest", "lenet.git_commit")
+MODEL_ID_TAG = "lenet.model_id"
+"""Tag of a registered version: the logged model that it is, whose files lie where the store keeps that model's."""
+
+SEALED_TAGS = ("lenet.fingerprint", "lenet.data_digest", "lenet.git_commit", MODEL_ID_TAG)
 
 
 def write_provenance(folder: Path, tags: Mapping[str, str]) -> None:

@@ -12,16 +12,26 @@ from typing import TYPE_CHECKING
 from lenet.errors import DamagedError
 from lenet.locks import locked
 from lenet.project import Project
-from lenet.runs import SHORT, RunFolder
+from lenet.runs import RunFolder
+from lenet.tracking.logged_models import complete, find_ready, make_ready
 from lenet.tracking.place import Place
-from lenet.tracking.provenance import check_provenance, write_provenance
+from lenet.tracking.provenance import MODEL_ID_TAG, check_provenance, write_provenance
 from lenet.tracking.sealed import MODEL_TAG, check_folder, seal_folder
 from lenet.tracking.store import WEIGHTS_TAG, open_store
-from lenet.tracking.versions import CHALLENGER, CHAMPION, Version, download_source, local_source, read_versions
+from lenet.tracking.versions import (
+    CHALLENGER,
+    CHAMPION,
+    Version,
+    download_source,
+    local_source,
+    logged_source,
+    read_versions,
+)
 
 if TYPE_CHECKING:
     import torch
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
     from mlflow.models import ModelSignature
 
 LOCK = "registry.lock"
@@ -79,9 +89,11 @@ def register(
     sha256 = folder.status()["files"]["weights.safetensors"]
     with locked(project.home / LOCK):
         _ensure_model(client, model)
-        known = _find(read_versions(project, place.uri, model), sha256, place.uri)
+        known = _find(project, read_versions(project, place.uri, model), sha256, place.uri)
         all_tags = tags | {WEIGHTS_TAG: sha256}
-        number = known.number if known else _create(client, place, folder, fill, model, all_tags, description)
+        number = known.number if known else _create(project, client, place, folder, fill, model, all_tags, description)
+        if known is not None:
+            complete(client, place, folder, known.tags[MODEL_ID_TAG], {model: number})
         if known is not None and description is not None and known.description != description:
             client.update_model_version(model, number, description=description)
         named = client.get_registered_model(model).aliases
@@ -104,13 +116,15 @@ def _ensure_model(client: MlflowClient, model: str) -> None:
             raise
 
 
-def _find(versions: list[Version], sha256: str, uri: str) -> Version | None:
+def _find(project: Project, versions: list[Version], sha256: str, uri: str) -> Version | None:
     """Return the oldest version with these weights that can be used; a damaged one cannot be, and is made anew."""
-    return next((one for one in versions if one.weights_sha256 == sha256 and _is_usable(one, uri)), None)
+    return next((one for one in versions if one.weights_sha256 == sha256 and _is_usable(project, one, uri)), None)
 
 
-def _is_usable(version: Version, uri: str) -> bool:
+def _is_usable(project: Project, version: Version, uri: str) -> bool:
     if MODEL_TAG not in version.tags:  # cannot be told from one that was tampered with
+        return False
+    if version.source != logged_source(project, uri, version.tags.get(MODEL_ID_TAG, "")):
         return False
     with tempfile.TemporaryDirectory() as temporary:
         try:
@@ -123,6 +137,7 @@ def _is_usable(version: Version, uri: str) -> bool:
 
 
 def _create(
+    project: Project,
     client: MlflowClient,
     place: Place,
     folder: RunFolder,
@@ -131,21 +146,36 @@ def _create(
     tags: dict[str, str],
     description: str | None,
 ) -> str:
-    with tempfile.TemporaryDirectory() as temporary:
-        packed = Path(temporary) / MODEL_FOLDER
-        fill(packed)
-        for name in ("weights.safetensors", "config.yaml"):
-            shutil.copyfile(folder.path / name, packed / name)
-        write_provenance(packed, tags)
-        digest = seal_folder(packed)
-        name = MODEL_FOLDER
-        if client.list_artifacts(place.run_id, name):  # another version's, or of one that was killed here
-            name = f"{MODEL_FOLDER}-{digest[:SHORT]}"
-        client.log_artifacts(place.run_id, str(packed), name)
-    source = f"{client.get_run(place.run_id).info.artifact_uri}/{name}"
-    about = folder.identity()["name"] if description is None else description
-    made = client.create_model_version(model, source, place.run_id, tags=tags | {MODEL_TAG: digest}, description=about)
+    logged = find_ready(client, place, model, lambda one: _is_usable(project, _as_version(one), place.uri))
+    if logged is None:
+        with tempfile.TemporaryDirectory() as temporary:
+            packed = Path(temporary) / MODEL_FOLDER
+            fill(packed)
+            for name in ("weights.safetensors", "config.yaml"):
+                shutil.copyfile(folder.path / name, packed / name)
+
+            def seal(model_id: str) -> tuple[Path, str]:
+                write_provenance(packed, tags | {MODEL_ID_TAG: model_id})
+                return packed, seal_folder(packed)
+
+            logged = make_ready(client, place, folder, model, tags, seal)
+    complete(client, place, folder, logged.model_id, {})
+    made = client.create_model_version(
+        model,
+        logged.artifact_location,
+        place.run_id,
+        tags=tags | {MODEL_TAG: logged.tags[MODEL_TAG], MODEL_ID_TAG: logged.model_id},
+        description=folder.identity()["name"] if description is None else description,
+        model_id=logged.model_id,
+    )
+    complete(client, place, folder, logged.model_id, {model: str(made.version)})
     return str(made.version)
+
+
+def _as_version(logged: LoggedModel) -> Version:
+    """Return the version that a logged model would be."""
+    tags = logged.tags | {MODEL_ID_TAG: logged.model_id}
+    return Version(logged.name, "", (), tags, logged.artifact_location, logged.source_run_id or "", 0.0, "")
 
 
 def pack(reader: torch.nn.Module, classes: int, folder: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from lenet.errors import LenetError
 from lenet.tracking.relocation import here, moved_roots
 from lenet.tracking.state import Actual, DataSet, Difference, Point
 from lenet.tracking.store import BUSY_SECONDS
@@ -82,7 +83,17 @@ def take_away(path: Path, run_id: str, difference: Difference) -> None:
         path: the store's file.
         run_id: the run.
         difference: what `compare` found.
+
+    Raises:
+        LenetError: the file cannot be written to now.
     """
+    try:
+        _take_away(path, run_id, difference)
+    except sqlite3.Error as error:
+        raise LenetError(f"{path}: rows that are wrong cannot be taken away now ({error}); ask again") from error
+
+
+def _take_away(path: Path, run_id: str, difference: Difference) -> None:
     with closing(sqlite3.connect(path, timeout=WAIT_SECONDS)) as connection, connection:
         connection.execute("begin immediate")
         params = [(run_id, name) for name in difference.wrong_params]

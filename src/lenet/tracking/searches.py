@@ -13,7 +13,7 @@ from lenet.errors import DamagedError
 from lenet.locks import is_held, locked
 from lenet.runs import FINISHED, KILLED, RUNNING
 from lenet.schema import flatten
-from lenet.tracking.entities import MILLISECONDS, artifacts
+from lenet.tracking.entities import MILLISECONDS, PARAMETER_CHARACTERS, artifacts
 from lenet.tracking.place import store_key
 from lenet.tracking.rows import read_run, reading
 from lenet.tracking.state import Content, Desired, Difference, Point, compare
@@ -46,8 +46,6 @@ SHAPES: dict[str, Shape] = {
 }
 BEST_METRIC = "search/best"
 SHOWN_TABLE = "trials.json"
-PARAMETER_CHARACTERS = 6000
-"""Longest value of a parameter that MLflow keeps."""
 
 
 def study_of(sweeps: list[str]) -> str | None:

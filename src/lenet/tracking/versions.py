@@ -38,6 +38,11 @@ _VERSIONS = (
     " where name = ? and status = 'READY' and current_stage != 'Deleted_Internal' order by version"
 )
 
+_LOGGED = (
+    "select e.artifact_location from logged_models m join experiments e on e.experiment_id = m.experiment_id"
+    " where m.model_id = ? and m.lifecycle_stage = 'active'"
+)
+
 
 @dataclass(frozen=True)
 class Version:
@@ -163,6 +168,31 @@ def _from_client(project: Project, uri: str, model: str) -> list[Version]:
         for one in sorted(found, key=lambda one: int(one.version))
         if one.status == "READY"
     ]
+
+
+def logged_source(project: Project, uri: str, model_id: str) -> str | None:
+    """Return where a store keeps the files of a logged model, or None where it does not know it.
+
+    Raises:
+        LenetError: the store cannot be reached.
+    """
+    path = database_path(uri)
+    if path is not None:
+        try:
+            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as connection:
+                row = connection.execute(_LOGGED, (model_id,)).fetchone()
+                return here(f"{row[0]}/models/{model_id}/artifacts", moved_roots(connection, path)) if row else None
+        except sqlite3.Error:  # as in read_versions
+            pass
+    from mlflow.exceptions import MlflowException
+
+    with store_errors(uri, "ask again"):
+        try:
+            return str(open_store(project, uri).get_logged_model(model_id).artifact_location)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
 
 
 def local_source(version: Version) -> Path | None:
