@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 
@@ -12,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from lenet.asking import Origin, ask
 from lenet.config import Config
 from lenet.data.prepared import training_digest
-from lenet.durable import sha256_file, write_json
+from lenet.durable import read_json, sha256_file, write_json
 from lenet.errors import LenetError, Stopped
+from lenet.fingerprint import fingerprint
 from lenet.project import Project
 from lenet.replay import as_trained, replay
 from lenet.runs import RunFolder, locate
@@ -93,14 +95,30 @@ def test_the_same_weights_are_the_same_and_others_are_not(
 
 def test_what_cannot_be_compared_is_told(project: Project, make_config: MakeConfig, said: list[str]) -> None:
     folder = train(project, make_config(trainer__epochs=1))
-    identity, status = folder.identity(), folder.status()
-    write_json(folder.path / "run.json", identity | {"data_digest": "0" * 64})
-    with pytest.raises(LenetError, match=rf"^{folder.short}: was trained on other data than "):
-        replay(project, folder, said.append)
-    write_json(folder.path / "run.json", identity | {"code_digest": "0" * 64})
-    replay(project, folder, said.append)
-    assert said == [f"{folder.short}: the code that trains has changed since; the weights may differ"]
+    status = folder.status()
     for state in ("FAILED", "KILLED", "PRUNED"):
-        write_json(folder.path / "status.json", status | {"state": state})
+        folder.write("status.json", status | {"state": state})
         with pytest.raises(LenetError, match=rf"^{folder.short}: is {state}, only a finished run can be replayed$"):
             replay(project, folder, said.append)
+    folder.write("status.json", status)
+    card = project.prepared("tiny") / "card.json"
+    write_json(card, read_json(card) | {"training_digest": "0" * 64})
+    with pytest.raises(LenetError, match=rf"^{folder.short}: was trained on other data than "):
+        replay(project, folder, said.append)
+    assert said == []
+
+
+def test_that_the_code_has_changed_is_told(
+    project: Project, make_config: MakeConfig, said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = train(project, make_config(trainer__epochs=1))
+    identity, code = trained.identity(), "0" * 64
+    folder = RunFolder(project.runs / fingerprint(trained.config(), identity["data_digest"], code))
+    shutil.copytree(trained.path, folder.path)
+    folder.write("run.json", identity | {"fingerprint": folder.fingerprint, "code_digest": code})
+    folder.write("history.json", read_json(folder.path / "history.json"))
+    digests = trained.status()["files"] | {"history.json": sha256_file(folder.path / "history.json")}
+    folder.write("status.json", trained.status() | {"files": digests})
+    replay(project, folder, said.append)
+    assert said == [f"{folder.short}: the code that trains has changed since; the weights may differ"]
+    assert "the same weights, bit for bit" in capsys.readouterr().out

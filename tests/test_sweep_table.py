@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -10,6 +9,7 @@ from lenet.config import Config
 from lenet.project import Project
 from lenet.schema import flatten
 from lenet.sweep_table import Row, compare_link, differing, print_rows
+from lenet.tracking.place import Place, record_place
 from lenet.tracking.store import tracking_uri
 
 MakeConfig = Callable[..., Config]
@@ -93,8 +93,7 @@ def test_a_damaged_history_does_not_hide_the_others(
 
 
 def place(project: Project, found: Row, uri: str, run: str) -> None:
-    entry: dict[str, Any] = {"experiment_id": "7", "run_id": run, "token": "t"}
-    found.folder(project).write("mlflow.json", {"stores": {uri: entry}})
+    record_place(found.folder(project), Place(uri, "7", run), "token", {})
 
 
 def test_the_link_compares_exactly_these_runs(project: Project, make_config: MakeConfig) -> None:
