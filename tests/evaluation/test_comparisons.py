@@ -56,7 +56,7 @@ def test_neither_import_nor_drawing_loads_pyplot_or_torch(tmp_path: Path) -> Non
 def test_a_failed_drawing_leaves_the_old_picture(tmp_path: Path) -> None:
     path = tmp_path / "one.png"
     path.write_bytes(b"old")
-    with pytest.raises(ValueError):
-        comparisons.compare_errors([VariantErrors("relu", [11], 10)], path)
+    with pytest.raises(ZeroDivisionError):
+        comparisons.compare_errors([VariantErrors("relu", [1], 0, (0.0, 1.0))], path)
     assert path.read_bytes() == b"old"
     assert [found.name for found in tmp_path.iterdir()] == ["one.png"]

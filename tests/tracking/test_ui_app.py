@@ -12,16 +12,39 @@ from lenet.tracking.store import open_store, tracking_uri
 from lenet.tracking.ui_app import VIEW_KEY, WORKFLOW_KEY, charts
 
 ASK = """
-from fastapi.testclient import TestClient
+import asyncio, json
 from lenet.tracking.ui_app import create_app
-client = TestClient(create_app(), base_url="http://127.0.0.1:5000")
-conditions = {"If-None-Match": "*", "If-Modified-Since": "Wed, 01 Jan 2098 00:00:00 GMT"}
-page = client.get("/", headers=conditions)
-print(page.status_code, page.headers["cache-control"], page.headers.get("etag"))
-for number, origin in enumerate(({}, {"Origin": "http://127.0.0.1:5000"}, {"Origin": "http://127.0.0.1:1"})):
-    print(client.post("/api/2.0/mlflow/experiments/create", json={"name": str(number)}, headers=origin).status_code)
-print(client.get("/api/2.0/mlflow/experiments/get?experiment_id=0", headers={"Origin": "http://x"}).status_code)
-print(page.text)
+
+async def ask(method, path, query="", headers=(), body=b""):
+    told = []
+    lines = [(b"host", b"127.0.0.1:5000"), (b"content-type", b"application/json"),
+             (b"content-length", str(len(body)).encode()), *headers]
+    scope = {"type": "http", "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode(),
+             "root_path": "", "scheme": "http", "query_string": query.encode(), "headers": lines,
+             "asgi": {"version": "3.0"}, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 5000)}
+    asked = [{"type": "http.request", "body": body, "more_body": False}]
+    async def receive():
+        return asked.pop() if asked else await asyncio.sleep(60)
+    async def send(message):
+        told.append(message)
+    await app(scope, receive, send)
+    names = {name.decode(): value.decode() for name, value in told[0]["headers"]}
+    return told[0]["status"], names, b"".join(message.get("body", b"") for message in told[1:]).decode()
+
+async def main():
+    conditions = [(b"if-none-match", b"*"), (b"if-modified-since", b"Wed, 01 Jan 2098 00:00:00 GMT")]
+    status, names, text = await ask("GET", "/", headers=conditions)
+    print(status, names["cache-control"], names.get("etag"))
+    for number, origin in enumerate((None, b"http://127.0.0.1:5000", b"http://127.0.0.1:1")):
+        body = json.dumps({"experiment_id": "0", "key": "k", "value": str(number)}).encode()
+        lines = [(b"origin", origin)] if origin else []
+        print((await ask("POST", "/api/2.0/mlflow/experiments/set-experiment-tag", headers=lines, body=body))[0])
+    lines = [(b"origin", b"http://x")]
+    print((await ask("GET", "/api/2.0/mlflow/experiments/get", "experiment_id=0", lines))[0])
+    print(text)
+
+app = create_app()
+asyncio.run(main())
 """
 
 
