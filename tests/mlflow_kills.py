@@ -268,26 +268,36 @@ def looked_at(act: Act, project: Project) -> list[str]:
     return wrong(project) if code == 0 else [f"exit code {code}"]
 
 
-def warm() -> None:
+def warm(kind: str) -> None:
+    """Import what the children need."""
+    import hydra  # noqa: F401
+    import matplotlib.backends.backend_agg
     import matplotlib.pyplot  # noqa: F401
-    import mlflow.onnx  # noqa: F401
-    import plotly.graph_objects  # noqa: F401
+    import mlflow.store.artifact.local_artifact_repo
+    import mlflow.store.model_registry.sqlalchemy_store
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     import torch
 
+    import lenet.composition
     import lenet.evaluation.pictures
     import lenet.evaluation.plots
-    import lenet.search.command
-    import lenet.search.pictures
-    import lenet.search.webpage
-    import lenet.search.worker
-    import lenet.training.fit  # noqa: F401
+    import lenet.tracking.reconcile
+    import lenet.training.fit
+
+    if kind == "search":
+        import plotly.graph_objects  # noqa: F401
+
+        import lenet.search.command
+        import lenet.search.pictures
+        import lenet.search.webpage
+        import lenet.search.worker  # noqa: F401
 
     torch.set_num_threads(1)
 
 
 def main() -> None:
     kind, asked, root = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-    warm()
+    warm(kind)
     os.chdir(root)
     project, kept = Project(root, root), root.parent / "kept"
     kept.mkdir()
@@ -308,6 +318,7 @@ def main() -> None:
         after = looked_at(sync, project)
         again = looked_at(act, project) if turn % ASKED_AGAIN == 0 else []
         results.append({"where": where, "after": after, "again": again})
+        print(f"{turn + 1} of {number}: {results[-1]}", file=sys.stderr, flush=True)
     print(json.dumps({"points": passed, "kills": results}))
 
 
