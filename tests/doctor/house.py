@@ -103,7 +103,7 @@ def _seed(folder: RunFolder) -> int:
 
 
 def search(project: Project) -> None:
-    """Leave a study in Optuna's database, and the folder of a search."""
+    """Leave a study in Optuna's database, and the folder of a search that MLflow shows."""
     import optuna
 
     from lenet.durable import write_json
@@ -115,7 +115,9 @@ def search(project: Project) -> None:
     storage.database.engine.dispose()
     body = {"study": "tiny-0123", "tracking": {"uri": None, "experiment": "lenet5"}}
     body |= {"objectives": ["val/error"], "sampler": "random", "pruner": "none", "epochs": 1, "space": {}}
-    write_json(project.home / "searches" / "tiny-0123" / "search.json", body)
+    folder = project.home / "searches" / "tiny-0123"
+    write_json(folder / "search.json", body)
+    Projection(project, tracking_uri(project), "lenet5").send_search(folder)
 
 
 def keep_in_dvc(root: Path) -> None:

@@ -90,12 +90,17 @@ def test_a_run_whose_process_is_gone(house: House) -> None:
     assert levels(check_shown(house.project)) == [Level.OK]
 
 
-def test_a_run_that_mlflow_takes_for_running_and_the_remedy(house: House) -> None:
+def test_rows_of_mlflow_that_somebody_changed_and_the_remedy(house: House) -> None:
     run = house.runs[0]
     change(house.database, "update runs set status = 'RUNNING' where name = 'lenet5 seed=1'")
     (found,) = check_shown(house.project)
     assert (found.level, found.remedy) == (Level.WARNING, "lenet sync")
-    assert run.short in found.text
+    assert found.text == f"1 run that MLflow shows otherwise than the folders: {run.short} (status)"
+    change(house.database, "update latest_metrics set value = 99 where key = 'val/error'")
+    change(house.database, "update metrics set value = 99 where key = 'val/error'")
+    (found,) = check_shown(house.project)
+    assert "2 runs that MLflow shows otherwise" in found.text
+    assert f"{run.short} (metric val/error, status)" in found.text
     assert lenet(house.root, "sync").returncode == 0
     assert levels(check_shown(house.project)) == [Level.OK]
 
