@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 from scipy.stats import ttest_ind
 
 from lenet.errors import LenetError
@@ -89,6 +89,30 @@ def test_seeds_that_read_alike_leave_the_images_alone() -> None:
     )
     wide = error_interval(np.stack([one, one, one]), 0.99)
     assert wide[0] < low < high < wide[1]
+
+
+def test_the_interval_is_that_of_the_mean_squares() -> None:
+    # Searle, Casella and McCulloch 1992, ch. 4: var(mean) = (MS images + MS seeds - MS rest) / (images · seeds).
+    source = np.random.default_rng(5)
+    seeds, images = 4, 60
+    wrong = source.random(images) + source.normal(0, 0.2, (seeds, images)) < np.array([[0.1], [0.2], [0.35], [0.5]])
+    y, cells = wrong.astype(float), seeds * images
+    by_image, by_seed, mean = y.mean(axis=0), y.mean(axis=1), float(y.mean())
+    left = y - by_image - by_seed[:, None] + mean
+    freedom = {"images": images - 1, "seeds": seeds - 1, "rest": (images - 1) * (seeds - 1)}
+    squares = {
+        "images": seeds * ((by_image - mean) ** 2).sum(),
+        "seeds": images * ((by_seed - mean) ** 2).sum(),
+        "rest": (left**2).sum(),
+    }
+    parts = {name: squares[name] / freedom[name] / cells for name in squares}
+    assert parts["seeds"] > parts["rest"] > 0.05 * parts["seeds"]
+    variance = parts["images"] + parts["seeds"] - parts["rest"]
+    degrees = variance**2 / sum(parts[name] ** 2 / freedom[name] for name in parts)
+    half = float(stdtrit(degrees, 0.95)) * math.sqrt(variance) / (mean * (1 - mean))
+    odds = math.log(mean / (1 - mean))
+    expected = [100 / (1 + math.exp(-odds - sign * half)) for sign in (-1, 1)]
+    assert error_interval(wrong, 0.9) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("wrong", [[0, 0], [100, 100], [3]])

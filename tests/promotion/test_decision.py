@@ -171,6 +171,7 @@ def test_inputs_stay_as_they_were() -> None:
         ({"reference": np.array(3)}, r"reference: predictions \[\] for 10,000 labels"),
         ({"challenger": BETTER / 2}, r"challenger: float64 \[n\] are no classes; give integer \[n\] or logits"),
         ({"challenger": np.full((IMAGES, 10), np.nan)}, "challenger: a logit is not finite; a network that diverged"),
+        ({"challenger": np.full((IMAGES, 10), np.inf)}, "challenger: a logit is not finite; a network that diverged"),
         ({"labels": LABELS[:0]}, r"labels uint8\[0\] are not integer \[n\] with at least one image"),
         ({"labels": LABELS / 2}, r"labels float64\[10000\] are not integer \[n\] with at least one image"),
         ({"reason": " \t"}, "the reason is blank: say in a few words why the champion should be replaced"),

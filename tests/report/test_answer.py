@@ -88,6 +88,13 @@ def test_five_seeds_may_and_p_is_said() -> None:
     assert "seeds, p = 0.0001: chance would seldom do that." in images
 
 
+def test_the_runner_up_is_judged_by_the_adjusted_p() -> None:
+    errors: Errors = {name: dict.fromkeys(range(5), error) for error, name in ((0.7, "a"), (0.8, "b"), (0.9, "c"))}
+    pairs = [pair("a", "b", -0.1, 0.03), pair("a", "c"), pair("b", "c")]
+    (images,) = [ground for ground in told(errors, pairs).grounds if ground.startswith("On the test images")]
+    assert "p = 0.03, 0.09 after Holm for 3 comparisons: a difference is not shown." in images
+
+
 @pytest.mark.parametrize(
     ("p", "seeds", "said"),
     [(0.001, [5, 3], "so few seeds carry no claim"), (0.2, [7, 7], "a difference is not shown")],
