@@ -169,7 +169,7 @@ def wrong(project: Project) -> list[str]:
 def wrong_run(project: Project, folder: RunFolder, studies: dict[str, str]) -> list[str]:
     from lenet.schema import flatten
 
-    root, identity, state = project.root, folder.identity(), folder.state()
+    root, identity, state = project.root, folder.identity(), folder.state() or "KILLED"
     ((run,),) = query(
         root, "select run_uuid from tags where key = ? and value = ?", "lenet.fingerprint", folder.fingerprint
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet.durable import TEMPORARY_SUFFIX, Shape
+from lenet.locks import is_held
 from lenet.runs import FAILED, FINISHED, KILLED, PRUNED, RUNNING, RunFolder
 from lenet.schema import flatten
 from lenet.tracking.state import DataSet, Desired, Point
@@ -56,7 +57,9 @@ def desired_run(folder: RunFolder, parent: str | None) -> Desired:
         DamagedError: a file of the folder is damaged.
         FileNotFoundError: the run was never begun.
     """
-    identity, status, state = folder.identity(), folder.status(), folder.state()
+    identity, status = folder.identity(), folder.status()
+    # Killed before its first attempt was written down, it is as dead as one that was killed later.
+    state = folder.state() or (RUNNING if is_held(folder.lock) else KILLED)
     attempts, tested = status["attempts"], evaluation(folder)
     started = attempts[0]["started"] if attempts else (folder.path / "config.yaml").stat().st_mtime
     has_ended = state in ENDED
@@ -73,7 +76,7 @@ def desired_run(folder: RunFolder, parent: str | None) -> Desired:
         points=[*epoch_points(folder), *_tested_points(tested, folder)],
         renewed=frozenset(tested["measures"]) if tested else frozenset(),
         artifacts=artifacts(folder.path, FILES) if has_ended else {},
-        status=SHOWN_AS.get(state, state) if has_ended and state else RUNNING,
+        status=SHOWN_AS.get(state, state) if has_ended else RUNNING,
         # None: killed, nobody saw when
         end_time=int(ended[-1] * MILLISECONDS) if has_ended and ended else None,
     )
@@ -132,7 +135,7 @@ def _tested_points(tested: dict[str, Any], folder: RunFolder) -> list[Point]:
     return [Point(name, step, float(value), when) for name, value in tested["measures"].items()]
 
 
-def _tags(folder: RunFolder, identity: dict[str, Any], status: dict[str, Any], state: str | None) -> dict[str, str]:
+def _tags(folder: RunFolder, identity: dict[str, Any], status: dict[str, Any], state: str) -> dict[str, str]:
     """Return the tags that tell where a run comes from and how it stands."""
     config = identity["config"]
     tags = {
@@ -142,7 +145,7 @@ def _tags(folder: RunFolder, identity: dict[str, Any], status: dict[str, Any], s
         "lenet.code_digest": identity["code_digest"],
         "lenet.sweep": "; ".join(identity["sweeps"]),
         "lenet.message": status["message"],
-        "lenet.state": state or "",
+        "lenet.state": state,
         "lenet.pruned": str(state == PRUNED).lower(),
         "lenet.folder": f"{folder.path.parent.name}/{folder.path.name}",
     }
