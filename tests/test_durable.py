@@ -194,6 +194,8 @@ def test_a_digest_on_record_is_compared(tmp_path: Path) -> None:
     check_digest(path, sha256_bytes(b"abc"), "do this")
     with pytest.raises(DamagedError, match=rf"^{path}: sha256 is ba7816bf8f01…, on record is 000000000000…; do this$"):
         check_digest(path, "0" * 64, "do this")
+    with pytest.raises(DamagedError, match="sha256 is ba7816bf8f01…"):  # another digest, if by its last digit alone
+        check_digest(path, f"{sha256_bytes(b'abc')[:-1]}0", "do this")
 
 
 def test_processes_of_one_id_write_under_two_names(tmp_path: Path) -> None:

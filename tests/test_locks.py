@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -115,6 +116,14 @@ def test_asking_does_not_take_it(tmp_path: Path, hold: Hold) -> None:
     process = hold(path)
     assert (is_held(path), is_held(path)) == (True, True)
     assert process.poll() is None
+
+
+def test_two_who_ask_at_once_do_not_take_each_other_for_the_holder(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    with path.open() as asker:
+        fcntl.flock(asker, fcntl.LOCK_SH)  # as asking does, for a moment
+        assert not is_held(path)
 
 
 def test_one_at_a_time_between_processes(tmp_path: Path) -> None:
