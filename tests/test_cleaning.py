@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -9,7 +10,10 @@ import pytest
 
 from lenet.cleaning import _delete, clean, find_waste
 from lenet.config import Config
+from lenet.doctor.finding import Level
+from lenet.doctor.runs import check_runs
 from lenet.durable import replacing, write_text
+from lenet.errors import UnreadableError
 from lenet.fingerprint import fingerprint
 from lenet.locks import locked
 from lenet.project import Project
@@ -56,6 +60,33 @@ def test_what_can_go_and_what_stays(project: Project, make_run: MakeRun) -> None
     also = {waste.path: waste.reason for waste in find_waste(project, also_killed=True)}
     assert also[killed.path] == f"killed run {killed.short} run 3"
     assert finished.path not in also
+
+
+@pytest.mark.parametrize("name", ["run.json", "status.json", "history.json"])
+def test_a_run_that_cannot_be_read_now_is_no_waste(
+    project: Project, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = make_run("FINISHED")
+    folder.write("history.json", {"epochs": []})
+    read = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if path.name == name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read(path)
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "read_bytes", fail)
+        assert find_waste(project, also_killed=True) == []
+        with pytest.raises(UnreadableError, match=rf"{name}: cannot be read \(Input/output error\); see to its rights"):
+            folder.check_readable()
+        (found,) = check_runs(project)
+        assert (found.level, found.text) == (
+            Level.PROBLEM,
+            f"{folder.short}: {name}: cannot be read (Input/output error)",
+        )
+    folder.check_readable()
+    assert find_waste(project) != []
 
 
 @pytest.mark.parametrize("state", ["FINISHED", "FAILED", "RUNNING"])

@@ -70,12 +70,14 @@ def ask(
     Raises:
         RunFailedError: the training failed, now or before, for a reason of its own.
         RunPruned: `on_change` ended it early; what is trained is kept.
+        UnreadableError: one of its files cannot be read now; all are left as they are.
         Stopped: a signal ended it.
     """
     folder = locate(project, config, data_digest)
     config = settled(project, folder, config)
     with locked(folder.lock, lambda holder: say(f"{folder.short}: process {holder} is at this run; waiting for it")):
         remove_half_written(folder.path)
+        folder.check_readable()
         if _is_answered(project, folder, say):
             if _remember(folder, config, data_digest, origin):
                 on_change(folder)

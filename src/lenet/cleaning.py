@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lenet.durable import half_written, refuse_links, remove
-from lenet.errors import DamagedError, LenetError
+from lenet.errors import DamagedError, LenetError, UnreadableError
 from lenet.listing import read_line
 from lenet.locks import is_held, locked_if_free
 from lenet.project import Project
@@ -43,7 +43,8 @@ class Waste:
 def find_waste(project: Project, also_killed: bool = False) -> list[Waste]:
     """Return what can go: failed and damaged runs, checkpoints of finished ones, partial files, ended sweeps.
 
-    A run that is being trained is left alone; killed runs can go on and are kept unless `also_killed`.
+    A run that is being trained is left alone, and so is one that cannot be read now; killed runs can go on and are kept
+    unless `also_killed`.
     """
     free = [folder for folder in all_runs(project) if not is_held(folder.lock)]
     waste = [item for folder in free for item in _waste_of(folder, also_killed)]
@@ -51,6 +52,10 @@ def find_waste(project: Project, also_killed: bool = False) -> list[Waste]:
 
 
 def _waste_of(folder: RunFolder, also_killed: bool) -> list[Waste]:
+    try:
+        folder.check_readable()
+    except UnreadableError:
+        return []
     stamp, state = _stamp(folder), read_line(folder).state
     if state in {FAILED, DAMAGED} or (state == KILLED and also_killed):
         return [Waste(folder.path, f"{state.lower()} run {_name(folder)}", folder, stamp)]

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lenet.errors import DamagedError, LenetError
+from lenet.errors import DamagedError, LenetError, UnreadableError
 from lenet.locks import is_held
 
 CHUNK_BYTES = 1 << 20
@@ -195,8 +195,8 @@ def read_json(path: Path, shape: Shape = dict, owner: Mapping[str, str] | None =
         owner: keys and values that tell whose file it is.
 
     Raises:
-        DamagedError: the file cannot be read, is not a JSON object, its seal or its shape does not fit, or it is
-            another's.
+        DamagedError: the file is not a JSON object, its seal or its shape does not fit, or it is another's.
+        UnreadableError: it cannot be read now.
         FileNotFoundError: there is no such file.
     """
     again = "restore it or delete it to make it anew"
@@ -206,8 +206,10 @@ def read_json(path: Path, shape: Shape = dict, owner: Mapping[str, str] | None =
         fits = seal == sha256_bytes(canonical_json(body).encode())
     except (FileNotFoundError, NotADirectoryError):
         raise
+    except IsADirectoryError as error:
+        raise DamagedError(f"{path}: is a folder; {again}") from error
     except OSError as error:
-        raise DamagedError(f"{path}: cannot be read ({error.strerror}); {again}") from error
+        raise UnreadableError(f"{path}: cannot be read ({error.strerror}); see to its rights and the disk") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, too deep, or a number that JSON has not
         raise DamagedError(f"{path}: not readable as JSON ({error}); {again}") from error
     if seal is None:

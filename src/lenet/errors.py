@@ -25,6 +25,10 @@ class DamagedError(LenetError):
     """A file's content is not what was written: a flipped bit, a truncation, a foreign file."""
 
 
+class UnreadableError(DamagedError):
+    """A file is there and cannot be read now (rights, disk, too many open files): nothing says that it is damaged."""
+
+
 class DataError(LenetError):
     """A data set cannot be had, or is not what its card or its source says it is."""
 

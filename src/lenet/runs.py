@@ -25,7 +25,7 @@ import yaml
 
 from lenet.config import Config, identity_of, parse_config
 from lenet.durable import Shape, check_digest, read_json, sha256_bytes, write_json, write_text
-from lenet.errors import ConfigError, DamagedError, LenetError
+from lenet.errors import ConfigError, DamagedError, LenetError, UnreadableError
 from lenet.fingerprint import digest_identity, fingerprint
 from lenet.locks import is_held
 from lenet.project import Project
@@ -180,6 +180,20 @@ class RunFolder:
         """Return the last epoch's measures."""
         rows = self.history()
         return {name: rows[-1][name] for name in HEADLINE if rows and name in rows[-1]}
+
+    def check_readable(self) -> None:
+        """See that what the run says of itself can be read, damaged or not: what may be whole is not made anew.
+
+        Raises:
+            UnreadableError: one of its files cannot be read now.
+        """
+        for read in (self.identity, self.status, self.history):
+            try:
+                read()
+            except UnreadableError:
+                raise
+            except (FileNotFoundError, DamagedError):
+                continue
 
     def check(self) -> None:
         """Compare a finished run's files with their digests.

@@ -7,7 +7,7 @@ from collections import Counter
 
 from lenet.doctor.finding import Finding, counted, few, ok, problem, warning
 from lenet.durable import read_json
-from lenet.errors import DamagedError
+from lenet.errors import DamagedError, UnreadableError
 from lenet.locks import is_held
 from lenet.project import Project
 from lenet.runs import FINGERPRINT, FINISHED, OWNER, RUNNING, RunFolder
@@ -48,7 +48,10 @@ def check_runs(project: Project) -> list[Finding]:
 
 def _check_run(folder: RunFolder) -> Finding | None:
     try:
+        folder.check_readable()
         folder.identity()
+    except UnreadableError as error:
+        return problem(_about(folder, error), "see to its rights and the disk; nothing of it is deleted meanwhile")
     except DamagedError as error:
         if own := _own_name(folder):
             return problem(
