@@ -30,6 +30,7 @@ from lenet.locks import locked
 from lenet.project import Project, find_project
 from lenet.schema import flatten
 from lenet.sweep_table import Row, print_rows
+from lenet.urls import without_password
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -217,7 +218,7 @@ def _begin_sweep(config: DictConfig) -> None:
     folder = folder_of(config)
     _at_work.enter_context(locked(folder / SWEEP_LOCK))
     _at_work.callback(remove, folder, project_of(config).runs)
-    write_json(folder / DESCRIPTION, {"name": " ".join(swept_words(config))})
+    write_json(folder / DESCRIPTION, {"name": without_password(" ".join(swept_words(config)))})
 
 
 def _check_jobs(config: DictConfig) -> None:
