@@ -15,7 +15,7 @@ from lenet.tracking.place import Place, record_place, recorded_artifacts, record
 from lenet.tracking.rows import find_runs, read_run, reading
 from lenet.tracking.searches import SEARCHES, STUDY_TAG, ensure_parent, send_search, study_of
 from lenet.tracking.state import Actual, Difference, compare
-from lenet.tracking.store import be_patient, database_path, experiment_id, open_store
+from lenet.tracking.store import SQLITE, be_patient, database_path, experiment_id, open_store
 
 if TYPE_CHECKING:
     from lenet.tracking.reconcile import Reconciler
@@ -73,9 +73,12 @@ def run_difference(folder: RunFolder, path: Path, run_id: str) -> Difference | N
     study = study_of(folder.identity()["sweeps"])
     with reading(path) as connection:
         actual = read_run(connection, path, run_id)
-        parents = find_runs(connection, STUDY_TAG, study) if study is not None else []
-    if actual is None or (study is not None and not parents):
+        if actual is None:
+            return None
+        parents = [] if study is None else find_runs(connection, STUDY_TAG, study, actual.experiment_id)
+    if study is not None and not parents:
         return None
+    actual.sent = recorded_artifacts(folder, Place(f"{SQLITE}{path}", actual.experiment_id, run_id))
     return compare(desired_run(folder, parents[0] if parents else None), actual, is_exact=True)
 
 
@@ -140,7 +143,7 @@ class Projection:
 
             client = open_store(self._project, self._uri)
             experiment = experiment_id(client, self._project, self._uri, self._experiment)
-            self._reconciler = Reconciler(client, self._uri, experiment, self._experiment)
+            self._reconciler = Reconciler(client, self._uri, experiment)
         return self._reconciler
 
     def _send(self, reconciler: Reconciler, folder: RunFolder, actual: Actual | None) -> Actual:

@@ -34,14 +34,12 @@ class Reconciler:
         client: the store's.
         uri: the store.
         experiment_id: the experiment.
-        experiment: its name.
     """
 
-    def __init__(self, client: MlflowClient, uri: str, experiment_id: str, experiment: str) -> None:
+    def __init__(self, client: MlflowClient, uri: str, experiment_id: str) -> None:
         self._client = client
         self._uri = uri
         self._experiment_id = experiment_id
-        self._experiment = experiment
         self._database = database_path(uri)
 
     def find(self, desired: Desired) -> Actual | None:
@@ -49,7 +47,7 @@ class Reconciler:
         if self._database is not None:
             try:
                 with reading(self._database) as connection:
-                    ids = find_runs(connection, *desired.key, self._experiment)
+                    ids = find_runs(connection, *desired.key, self._experiment_id)
                     found = read_run(connection, self._database, ids[0]) if ids else None
             except sqlite3.Error:
                 pass

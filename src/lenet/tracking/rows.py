@@ -30,13 +30,12 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def find_runs(connection: sqlite3.Connection, tag: str, value: str, experiment: str | None = None) -> list[str]:
-    """Return the ids of the runs with a tag that are not deleted, oldest first; of one experiment where it is named."""
+def find_runs(connection: sqlite3.Connection, tag: str, value: str, experiment_id: str) -> list[str]:
+    """Return the ids of an experiment's runs with a tag that are not deleted, oldest first."""
     rows = connection.execute(
-        "select r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid join experiments e"
-        " on e.experiment_id = r.experiment_id where t.key = ? and t.value = ? and r.lifecycle_stage = 'active'"
-        " and e.name = coalesce(?, e.name) order by r.start_time, r.rowid",
-        (tag, value, experiment),
+        "select r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid where t.key = ? and t.value = ?"
+        " and r.experiment_id = ? and r.lifecycle_stage = 'active' order by r.start_time, r.rowid",
+        (tag, value, int(experiment_id)),
     )
     return [run_id for (run_id,) in rows]
 

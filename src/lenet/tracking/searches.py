@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,12 +84,18 @@ def is_search_up_to_date(folder: Path, uri: str) -> bool:
         return False
     if path is None:
         return bool(known["token"] == token(folder))
-    found = search_difference(folder, path, known["run_id"])
+    found = search_difference(folder, path, known["run_id"], known["artifacts"])
     return found is not None and not found
 
 
-def search_difference(folder: Path, path: Path, run_id: str) -> Difference | None:
+def search_difference(folder: Path, path: Path, run_id: str, sent: Mapping[str, str]) -> Difference | None:
     """Return how a search and its run in an SQLite store differ, or None where that has no such run.
+
+    Args:
+        folder: the search's.
+        path: the store's file.
+        run_id: the run's id there.
+        sent: the artifacts that were sent; they count where they lie on no disk of this machine.
 
     Raises:
         DamagedError: the search's description is damaged.
@@ -100,7 +107,10 @@ def search_difference(folder: Path, path: Path, run_id: str) -> Difference | Non
             actual = read_run(connection, path, run_id)
     except sqlite3.Error:  # of another version of mlflow, which is asked itself then
         return None
-    return None if actual is None else compare(desired_search(folder), actual, is_exact=True)
+    if actual is None:
+        return None
+    actual.sent = dict(sent)
+    return compare(desired_search(folder), actual, is_exact=True)
 
 
 def desired_search(folder: Path) -> Desired:
