@@ -51,7 +51,8 @@ def _asked(project: Project, folder: RunFolder) -> tuple[str, str]:
 def synchronize(project: Project, tell: Callable[[str], None]) -> bool:
     """Send to MLflow what it lacks, and close there what died: a run whose process is gone is shown as KILLED.
 
-    What a store refuses, and all of a store that is away, is told with what to do about it, and the rest is sent.
+    What is damaged, what a store refuses, and all of a store that is away, is told with what to do about it, and the
+    rest is sent.
 
     Returns:
         Whether everything is shown.
@@ -60,12 +61,15 @@ def synchronize(project: Project, tell: Callable[[str], None]) -> bool:
         remove_half_written(place)
     for uri in _stores(project):
         follow_home(project, uri)
-    waiting, sender = outdated(project, tell), _Sender(project)
+    damaged = list[str]()
+    waiting, sender = outdated(project, damaged.append), _Sender(project)
+    for line in damaged:
+        tell(line)
     sent = [folder for folder, uri, experiment in waiting if sender.send(uri, experiment, folder)]
     for search in search_folders(project.home):
         if not is_held(search / LOCK):
             sender.send_search(search)
-    count = len(all_runs(project)) - len(waiting) + len(sent)
+    count = len(all_runs(project)) - len(damaged) - len(waiting) + len(sent)
     tell(f"MLflow at {shown_uri(tracking_uri(project))} shows {count} runs ({len(sent)} brought up to date)")
     for folder in sent:
         if folder.state() == KILLED:
@@ -75,7 +79,7 @@ def synchronize(project: Project, tell: Callable[[str], None]) -> bool:
     for reason, names in sender.unsent.items():
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         tell(f"not shown: {', '.join(names[:MOST_NAMED])}{more}: {reason}")
-    return not sender.unsent
+    return not (sender.unsent or damaged)
 
 
 def _stores(project: Project) -> set[str]:

@@ -364,7 +364,9 @@ def test_a_run_that_never_began_does_not_stop_the_others(shop: Shop, make_config
 def test_a_damaged_run_is_left_out(shop: Shop, make_config: MakeConfig, said: list[str]) -> None:
     good, bad = shop.train(make_config(seed=1)), shop.train(make_config(seed=2))
     (bad.path / "run.json").write_text("{")
-    synchronize(shop.project, said.append)
+    assert synchronize(shop.project, said.append) is False
+    assert said[0].startswith(f"{bad.short}: not brought up to date: ")
+    assert said[1:] == [f"MLflow at {shop.uri} shows 1 runs (1 brought up to date)"]
     (run,) = shop.runs()
     assert run.data.tags["lenet.fingerprint"] == good.fingerprint
 
