@@ -29,9 +29,6 @@ ONNX_FILE = "model.onnx"
 """What mlflow calls it within a model's folder."""
 
 TORCH_FOLDER = "torch"
-ONNX_TAG = "lenet.onnx_sha256"
-"""Tag of a registered version: the digest of its ONNX file."""
-
 EXAMPLES = 2
 REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
 """What a served model needs; mlflow would take seconds to guess it."""
