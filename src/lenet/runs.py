@@ -85,6 +85,11 @@ class RunFolder:
         object.__setattr__(self, "fingerprint", self.path.name)
 
     @property
+    def home(self) -> Path:
+        """The home that the run lies in."""
+        return self.path.parents[1]
+
+    @property
     def short(self) -> str:
         """The start of the fingerprint, for people."""
         return self.fingerprint[:SHORT]

@@ -67,9 +67,19 @@ CODE = {
     ),
     "register": Code(
         "lenet.promotion.registration",
-        ("lenet.promotion.registration", "lenet.report", "lenet.export.packing", "lenet.tracking.registry"),
+        (
+            "lenet.evaluation.over_seeds",
+            "lenet.export.packing",
+            "lenet.promotion.registration",
+            "lenet.report",
+            "lenet.tracking.logged_models",
+            "lenet.tracking.onnx_model",
+            "lenet.tracking.provenance",
+            "lenet.tracking.registry",
+            "lenet.tracking.sealed",
+        ),
     ),
-    "report": Code("lenet.report.writing", ("lenet.report", "lenet.search.report")),
+    "report": Code("lenet.report.writing", ("lenet.evaluation.over_seeds", "lenet.report", "lenet.search.report")),
 }
 """By stage. Code that trains has a digest of its own, which is part of each run's fingerprint."""
 

@@ -56,7 +56,7 @@ def test_all_seeds_are_compared_whichever_they_are() -> None:
     [
         ([0.9, 1.0, 0.95], "So few seeds carry no claim (over 5 and 3 seeds, p = "),
         ([1.5, 1.4, 1.51, 1.5], "So few seeds carry no claim (over 5 and 4 seeds, p = "),
-        ([1.5], "cannot be said: not two seeds of both"),
+        ([1.5], "cannot be said (1 seed: at least 2 are needed"),
         ([0.9, 0.7, 0.95, 0.6, 0.8], "That difference is not shown: over 5 and 5 seeds, p = "),
     ],
 )

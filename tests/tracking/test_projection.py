@@ -469,6 +469,30 @@ def test_rows_that_somebody_changed_are_found_and_mended(shop: Shop, config: Con
     assert all(line.endswith("shows 1 runs (1 brought up to date)") for line in said)
 
 
+def test_nothing_is_taken_away_from_a_database_that_others_may_share(
+    shop: Shop, config: Config, tmp_path: Path, empty_database: Path
+) -> None:
+    shared = tmp_path / "elsewhere" / "mlflow.db"
+    shared.parent.mkdir()
+    shutil.copyfile(empty_database, shared)
+    folder = shop.train(config)
+    uri = f"sqlite:///{shared}"
+    projection = Projection(shop.project, uri, "lenet5")
+    place = projection.send(folder)
+    right = rows(shared)
+    with closing(sqlite3.connect(shared)) as connection, connection:
+        connection.execute("update params set value = 'theirs' where key = 'seed'")
+        connection.execute("delete from metrics where key = 'val/error' and step = 1")
+    Projection(shop.project, uri, "lenet5").send(folder)
+    found = rows(shared)
+    assert ("seed", "theirs") in found["params"]
+    assert found["metrics"] == right["metrics"]  # what is missing is sent all the same
+    assert is_up_to_date(folder, uri)
+    difference = run_difference(folder, shared, place.run_id)
+    assert difference is not None
+    assert not difference.is_wrong
+
+
 def test_artifacts_that_are_cut_or_gone_are_sent_again_and_nothing_half_written(shop: Shop, config: Config) -> None:
     folder = shop.train(config)
     (folder.path / "plots").mkdir()

@@ -92,7 +92,7 @@ def compare_on_seeds(errors: ErrorsBySeed, a: str, b: str, confidence: float) ->
 def _verdict(found: SeedComparison | str, second: str) -> str:
     """Return the last sentence of the lead: whether it is chance."""
     if isinstance(found, str):
-        return "Whether the difference is chance cannot be said: not two seeds of both."
+        return f"Whether the difference is chance cannot be said ({found})."
     over = f"over {found.n_a} and {found.n_b} seeds, p = {found.p:.2g}"
     if found.fewest < CLAIM_SEEDS:
         return f"So few seeds carry no claim ({over}): {CLAIM_SEEDS} or more of either would."

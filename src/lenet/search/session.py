@@ -206,7 +206,8 @@ class Session:
         is_over, trials = self._shared.is_over(), self._shared.trials()
         found, counts = standings(self._shared, trials), self._shared.counts(trials)
         drawn = self.folder / DRAWN
-        is_drawn = drawn.is_file() and drawn.read_text(encoding="utf-8") == trials_table(found)
+        is_drawn = (self.folder / PAGE).is_file() and drawn.is_file()
+        is_drawn = is_drawn and drawn.read_text(encoding="utf-8") == trials_table(found)
         write_findings(self._question, self._name, found, counts, is_over, self.folder)
         if not is_drawn:
             self._draw(self._shared.frozen(trials), found)

@@ -79,7 +79,9 @@ def run_difference(folder: RunFolder, path: Path, run_id: str) -> Difference | N
     if study is not None and not parents:
         return None
     actual.sent = recorded_artifacts(folder, Place(f"{SQLITE}{path}", actual.experiment_id, run_id))
-    return compare(desired_run(folder, parents[0] if parents else None), actual, is_exact=True)
+    return compare(
+        desired_run(folder, parents[0] if parents else None), actual, is_exact=path.is_relative_to(folder.home)
+    )
 
 
 class Projection:
@@ -143,7 +145,7 @@ class Projection:
 
             client = open_store(self._project, self._uri)
             experiment = experiment_id(client, self._project, self._uri, self._experiment)
-            self._reconciler = Reconciler(client, self._uri, experiment)
+            self._reconciler = Reconciler(client, self._uri, experiment, self._project.home)
         return self._reconciler
 
     def _send(self, reconciler: Reconciler, folder: RunFolder, actual: Actual | None) -> Actual:

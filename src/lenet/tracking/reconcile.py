@@ -34,13 +34,15 @@ class Reconciler:
         client: the store's.
         uri: the store.
         experiment_id: the experiment.
+        home: the project's home; in a database elsewhere, which others may share, nothing is taken away.
     """
 
-    def __init__(self, client: MlflowClient, uri: str, experiment_id: str) -> None:
+    def __init__(self, client: MlflowClient, uri: str, experiment_id: str, home: Path) -> None:
         self._client = client
         self._uri = uri
         self._experiment_id = experiment_id
         self._database = database_path(uri)
+        self._own = self._database if self._database is not None and self._database.is_relative_to(home) else None
 
     def find(self, desired: Desired) -> Actual | None:
         """Return what the store holds of a run, or None; of several, which late answers leave, the oldest stays."""
@@ -67,9 +69,9 @@ class Reconciler:
             MlflowException, OSError: the store is away or refuses; what arrived is not known then.
         """
         actual = actual or self._create(desired)
-        found = compare(desired, actual, self._database is not None)
-        if found.is_wrong and self._database is not None:
-            take_away(self._database, actual.run_id, found)
+        found = compare(desired, actual, self._own is not None)
+        if found.is_wrong and self._own is not None:
+            take_away(self._own, actual.run_id, found)
         self._send_batch(actual, found)
         for name in found.extra_tags:
             self._client.delete_tag(actual.run_id, name)

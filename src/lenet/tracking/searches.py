@@ -110,7 +110,7 @@ def search_difference(folder: Path, path: Path, run_id: str, sent: Mapping[str, 
     if actual is None:
         return None
     actual.sent = dict(sent)
-    return compare(desired_search(folder), actual, is_exact=True)
+    return compare(desired_search(folder), actual, is_exact=path.is_relative_to(folder.parents[1]))
 
 
 def desired_search(folder: Path) -> Desired:
