@@ -87,7 +87,8 @@ def test_a_server_that_does_not_answer(house: House, monkeypatch: pytest.MonkeyP
     assert found.level == Level.PROBLEM
     assert "does not answer" in found.text
     assert "secret" not in found.text
-    assert levels(check_shown(house.project)) == [Level.WARNING]
+    runs, searches = check_shown(house.project)
+    assert [(one.level, one.remedy) for one in (runs, searches)] == [(Level.WARNING, "lenet sync")] * 2
 
 
 @pytest.mark.parametrize("harm", [tear, cut])
