@@ -29,3 +29,9 @@ def test_errors_have_ticks_below_one_percent() -> None:
     shown = [tick for tick in axes.get_yticks() if tick < 1]
     assert shown == [0.6]
     assert axes.yaxis.get_major_formatter()(0.6) == "0.6 %"
+
+
+def test_errors_of_a_few_percent_and_less_have_ticks_where_most_lie() -> None:
+    axes = figure(8.6, 3.9, "x").subplots()
+    scale(axes, [0.6, 0.7, 0.84, 3.15], " %")  # a search's trials
+    assert {0.6, 0.8, 1.0, 2.0} <= set(axes.get_yticks())

@@ -29,6 +29,7 @@ PALETTE = 256  # colours in a file: more cannot be told from the original by eye
 COMPRESSION = 6  # zlib's level; the highest takes three times as long for files smaller by a fiftieth
 MARKED_EPOCHS = 30  # up to so many epochs each has its dot
 FEW_TICKS = 6.0  # a logarithmic axis that spans a smaller ratio has linear ticks, or it would have one or none
+FEW_ERROR_TICKS = 3.0  # the same for an axis of errors, whose ticks are denser
 AXIS_BEGINS = 0.93  # times its least value, by matplotlib's margin
 FIRST_SPAN = 3.0  # up to so many times its least value it has these in each factor of ten, as far as there is room:
 FIRST_TICKS = (1.5, 3.0, 4.0, 6.0, 7.0, 8.0)
@@ -144,7 +145,7 @@ def scale(axes: Axes, values: Iterable[float], unit: str = "") -> None:
         assert grid is not None
         assert whole is not None
         gap = TICK_INCHES / (PANEL_SHARE * whole.get_figheight() / grid.nrows)
-        if seen.max() / seen.min() < FEW_TICKS:
+        if seen.max() / seen.min() < FEW_ERROR_TICKS:
             axes.yaxis.set_major_locator(ticker.MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
         else:
             axes.yaxis.set_major_locator(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lenet.evaluation.canvas import BLUE, FEW_TICKS, INK, LINE, SOFT, log_ticks
+from lenet.evaluation.canvas import BLUE, FEW_ERROR_TICKS, INK, LINE, SOFT, log_ticks
 from lenet.search.curves import GREY, PINK
 from lenet.search.labels import UNITS, objective_name, objective_text, ticks, value_text
 from lenet.search.standing import Standing
@@ -97,7 +97,7 @@ def objective_axis(axis: dict[str, Any], objective: str, values: Iterable[float]
     if objective == MEASURE and min(seen) > 0:
         axis |= {"type": "log", "nticks": 7}
         low, high = min(seen), max(seen)
-        if high / low >= FEW_TICKS:  # Plotly writes no unit beside 2 and 5
+        if high / low >= FEW_ERROR_TICKS:  # Plotly writes no unit beside 2 and 5
             axis["tickvals"] = log_ticks(low, high, TICK_GAP)
             axis["ticktext"] = [f"{tick:g}{UNITS[MEASURE]}" for tick in axis["tickvals"]]
         elif low == high:  # or the axis would span a factor of a hundred
