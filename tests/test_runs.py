@@ -100,6 +100,7 @@ def test_a_run_is_trained_and_its_folder_is_the_truth(asker: Asker, config: Conf
         "code_digest": code_digest(),
         "overrides": ["seed=1"],
         "sweeps": ["a sweep"],
+        "tracking": {"uri": None, "experiment": "lenet5"},
     }
     assert folder.config() == config
     assert yaml.safe_load((folder.path / "config.yaml").read_text()) == config.tree()

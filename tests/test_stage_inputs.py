@@ -81,7 +81,8 @@ def test_a_value_in_conf_changes_the_stages_whose_results_it_changes(
     path = project.conf / f"{name}.yaml"
     tree = yaml.safe_load(path.read_text())
     change(tree)
-    path.write_text(f"# {name}\n{yaml.safe_dump(tree, sort_keys=False)}")
+    head, _, _ = path.read_text().partition("\n")  # of an experiment: where it belongs
+    path.write_text(f"{head}\n{yaml.safe_dump(tree, sort_keys=False)}")
     assert changed_stages(before, resolve_inputs(project, params)) == stages
 
 

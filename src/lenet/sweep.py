@@ -54,6 +54,9 @@ NAMED_GROUPS = ("model", "distortion", "optimizer")
 """Groups whose choice shows in a run's name; the variant is in it anyway, data and trainer are where and how."""
 
 
+BASIC_SWEEPER, OWN_SWEEPER = ".BasicSweeper", "hydra_plugins.lenet_sweeper."
+"""How the name of a sweeper's class ends that knows all its jobs beforehand, and how that of ours begins."""
+
 _at_work = ExitStack()
 """Holds the lock of this process's sweep, and removes its folder. Not the callback's own: launchers send that to other
 processes."""
@@ -214,7 +217,17 @@ def conclude(config: DictConfig, line: str) -> None:
 
 
 def _begin_sweep(config: DictConfig) -> None:
-    _check_jobs(config)
+    from omegaconf import OmegaConf
+
+    sweeper = str(OmegaConf.select(config, "hydra.sweeper._target_"))
+    if sweeper.endswith(BASIC_SWEEPER):
+        _check_jobs(config)
+    if not sweeper.startswith(OWN_SWEEPER):  # which opens the sweep when it has checked what was asked for
+        open_sweep(config)
+
+
+def open_sweep(config: DictConfig) -> None:
+    """Make a sweep's folder, hold its lock until the sweep is over, and write down what was typed for its jobs."""
     folder = folder_of(config)
     _at_work.enter_context(locked(folder / SWEEP_LOCK))
     _at_work.callback(remove, folder, project_of(config).runs)
@@ -222,12 +235,8 @@ def _begin_sweep(config: DictConfig) -> None:
 
 
 def _check_jobs(config: DictConfig) -> None:
-    from omegaconf import OmegaConf
-
     from lenet.laboratory import check_feasible
 
-    if not str(OmegaConf.select(config, "hydra.sweeper._target_")).endswith(".BasicSweeper"):
-        return  # another sweeper chooses its jobs as it goes
     project = project_of(config)
     for job in _grid(project, swept_words(config)):
         check_feasible(project, compose_job(config, job))

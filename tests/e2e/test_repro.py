@@ -186,7 +186,7 @@ def test_comments_run_compose_alone(pipeline: Shell) -> None:
             "from __future__ import annotations\nADDED = 1",
             {"train@lenet5", "train@lenet5_relu", "search", "refit"},
         ),
-        ("conf/tracking/mlflow.yaml", "experiment: lenet5", "experiment: elsewhere", set()),
+        ("conf/tracking/mlflow.yaml", "experiment: null ", "experiment: elsewhere ", set()),
     ],
 )
 def test_what_changes_a_result_makes_its_stages_stale(

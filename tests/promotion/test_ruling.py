@@ -133,18 +133,18 @@ def test_mistakes_are_one_line(showcase: Showcase, tmp_path: Path) -> None:
         ask(showcase)
 
 
-def test_another_store_is_found_by_a_path_from_the_home_and_called_so(showcase: Showcase, tmp_path: Path) -> None:
+def test_another_store_is_found_by_its_whole_path_and_called_so(showcase: Showcase, tmp_path: Path) -> None:
     crowned(showcase, 1)
     choose(showcase)
     home = showcase.project.home
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     open_store(Project(home, elsewhere), f"sqlite:///{elsewhere}/other.db")
-    relative = os.path.relpath(elsewhere / "other.db", home)
-    for uri in (f"sqlite:///{relative}", f"sqlite:///{elsewhere}/other.db"):
-        ruling = ask(showcase, uri=uri)
-        assert ruling.registry == "other.db, an SQLite store elsewhere"
-        assert ruling.headline.endswith("would become the first champion")
+    ruling = ask(showcase, uri=f"sqlite:///{elsewhere}/other.db")
+    assert ruling.registry == "other.db, an SQLite store elsewhere"
+    assert ruling.headline.endswith("would become the first champion")
+    with pytest.raises(ConfigError, match="must be within the project's home"):
+        ask(showcase, uri=f"sqlite:///{os.path.relpath(elsewhere / 'other.db', home)}")
     assert ask(showcase, uri="sqlite:///mlflow.db").headline.endswith("would become the champion")
 
 

@@ -32,7 +32,7 @@ def studies(address: str) -> list[str]:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            with urlopen(f"{address}api/studies") as answer:
+            with urlopen(f"{address}api/studies", timeout=PATIENCE_SECONDS) as answer:
                 return [one["study_name"] for one in json.load(answer)["study_summaries"]]
         except OSError:
             assert time.monotonic() < deadline

@@ -19,7 +19,7 @@ from lenet.search.samplers import named_sampler
 from lenet.search.seats import SeatedStudy
 from lenet.search.storage import WATCH, open_storage, storage_errors
 from lenet.search.worker import WAIT_SECONDS
-from lenet.sweep import conclude
+from lenet.sweep import conclude, open_sweep
 
 from ._knobs import WHERE
 from ._question import Question, read_question
@@ -62,6 +62,7 @@ def sweep(
         LenetError: the data or the study's database is not there.
     """
     question = read_question(knobs, words, master, loader, tell)
+    open_sweep(master)
     with ExitStack() as stack:
         Sweep(question, launcher, tell, stack).run()
 
