@@ -228,6 +228,7 @@ def _begin_sweep(config: DictConfig) -> None:
 
 def open_sweep(config: DictConfig) -> None:
     """Make a sweep's folder, hold its lock until the sweep is over, and write down what was typed for its jobs."""
+    _at_work.close()  # a process is at one sweep at a time
     folder = folder_of(config)
     _at_work.enter_context(locked(folder / SWEEP_LOCK))
     _at_work.callback(remove, folder, project_of(config).runs)
