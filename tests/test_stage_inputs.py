@@ -82,6 +82,7 @@ def test_a_value_in_conf_changes_the_stages_whose_results_it_changes(
     tree = yaml.safe_load(path.read_text())
     change(tree)
     head, _, _ = path.read_text().partition("\n")  # of an experiment: where it belongs
+    head = head if head.startswith("#") else f"# {name}"
     path.write_text(f"{head}\n{yaml.safe_dump(tree, sort_keys=False)}")
     assert changed_stages(before, resolve_inputs(project, params)) == stages
 

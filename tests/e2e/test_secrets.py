@@ -95,7 +95,7 @@ def test_no_password_is_printed_written_sent_or_shown(tiny: Shell, tmp_path: Pat
             {**tiny.environment, "MLFLOW_TRACKING_URI": address, "LENET_STUDY_STORAGE": study},
         )
         said = shell.run(f"python train.py -m {TINY} seed=1,2")
-        assert f"compare: {uri.replace('://', f'://{ACCOUNT[0]}@')}/#/compare-runs" in said.stdout
+        assert f"compare: {uri.replace('://', f'://{ACCOUNT[0]}@')}/#/experiments/" in said.stdout
         searched = shell.run("lenet search search=tiny")
         assert "in postgresql+psycopg://lenet@127.0.0.1:" in searched.stderr
         runs = [path.name for path in shell.run_folders()]

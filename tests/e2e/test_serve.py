@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from shell import ROOT, Shell, copy_project
 
 from lenet.data.prepared import load_test
-from lenet.durable import read_json
+from lenet.durable import read_json, write_json
 from lenet.evaluation.predict import load_reader, predict_digits
 from lenet.export.onnx_file import PIXEL_CHECK
 from lenet.runs import RunFolder
@@ -49,9 +49,10 @@ def registered(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     shell = Shell(root, root)
     shell.run("lenet compose && lenet train lenet5")
     # What the search would have found: the same network once more, so that no search is needed here.
-    shell.run(
-        "cp -r build/train/lenet5 build/train/refitted && cp results/curves/lenet5.csv results/curves/refitted.csv"
-    )
+    shutil.copytree(root / "build/train/lenet5", root / "build/train/refitted")
+    found = root / "build/train/refitted/runs.json"
+    write_json(found, read_json(found) | {"variant": "refitted"})
+    shutil.copyfile(root / "results/curves/lenet5.csv", root / "results/curves/refitted.csv")
     shell.run("lenet evaluate && lenet export && lenet register")
     return shell
 
