@@ -20,6 +20,12 @@ SAMPLE = 6
 
 LEAST_POINTS = {"run": 100, "search": 100}
 
+MANY = 40
+"""Points of the long test, spread over all; `python tests/mlflow_kills.py run all PROJECT` kills at each, in minutes."""
+
+PATIENCE_SECONDS = 1500
+"""Of the long test: each point is a command, and the next one after it."""
+
 TINY_SEARCH: dict[str, Any] = {
     "name": "tiny",
     "base": ["experiment=lenet5", "data=tiny", "trainer.batch_size=50", "trainer.threads=1"],
@@ -68,6 +74,7 @@ def test_a_run_killed_somewhere_is_shown_as_its_folder_is(project: Project, empt
 
 
 @pytest.mark.long
+@pytest.mark.timeout(PATIENCE_SECONDS)
 @pytest.mark.parametrize("kind", ["run", "search"])
 def test_killed_anywhere_mlflow_holds_what_the_folders_hold(kind: str, project: Project, empty_store: Path) -> None:
-    assert_right(kill(kind, "all", project, empty_store), kind)
+    assert_right(kill(kind, str(MANY), project, empty_store), kind)
