@@ -21,7 +21,7 @@ SAMPLE = 6
 LEAST_POINTS = {"run": 100, "search": 100}
 
 MANY = 40
-"""Points of the long test, spread over all; `python tests/mlflow_kills.py run all PROJECT` kills at each, in minutes."""
+"""Points of the long test, spread over all; `python tests/mlflow_kills.py run all PROJECT` kills at each of them."""
 
 PATIENCE_SECONDS = 1500
 """Of the long test: each point is a command, and the next one after it."""
