@@ -39,8 +39,8 @@ test: $(STAMP) ## run the tests, the fast ones first
 test-long: $(STAMP) ## run the tests that take minutes each: a retraining in CI, twenty kills, joined searches
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
-check: $(STAMP) ## format, lint and type-check
-	@ruff format --check . && ruff check . && mypy
+check: $(STAMP) ## format, lint, type-check, and the direction of imports
+	@ruff format --check . && ruff check . && mypy && lint-imports
 
 ui: $(STAMP) ## open MLflow on the project's store
 	@lenet ui

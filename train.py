@@ -6,14 +6,14 @@ Finished runs are answered from their folders, interrupted ones go on. `python t
 import hydra
 from omegaconf import DictConfig
 
-from lenet.sweep import answer_job, door
+from lenet.hydra_app.main import run_app, run_job
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def train(tree: DictConfig) -> float | None:
     """Answer one job: the run that the composed config describes."""
-    return answer_job(tree)
+    return run_job(tree)
 
 
 if __name__ == "__main__":
-    door(train)
+    run_app(train)

@@ -30,10 +30,10 @@ from typing import Any
 import machine
 import probe
 
-from lenet.durable import write_json
-from lenet.errors import LenetError
-from lenet.exits import guarded
-from lenet.project import find_project
+from lenet.core.atomic_io import write_json
+from lenet.core.cli_errors import exit_on_error
+from lenet.core.errors import LenetError
+from lenet.core.project import find_project
 
 OURS, BARE = "as shipped", "bare"
 UP_TO_DATE = "Data and pipelines are up to date."
@@ -42,10 +42,10 @@ BIN = Path(sys.executable).parent
 
 def train_bare(words: list[str]) -> None:
     """Train what `python train.py WORDS` trains, and keep nothing of it but the weights, in a folder that goes."""
-    from lenet.composition import compose
+    from lenet.config.compose import compose
     from lenet.training import fit
 
-    class Nothing(fit._Keeper):
+    class Nothing(fit._CheckpointCallback):
         """Closes an epoch's measures, which validation needs, and keeps none of them."""
 
         def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
@@ -56,7 +56,7 @@ def train_bare(words: list[str]) -> None:
 
     project = find_project(machine.ROOT)
     config = compose(project, words)
-    with tempfile.TemporaryDirectory(prefix="lenet-bare-") as temporary, fit.Interrupts() as interrupts:
+    with tempfile.TemporaryDirectory(prefix="lenet-bare-") as temporary, fit.GracefulStop() as interrupts:
         folder = Path(temporary)
         keeper = Nothing(config, folder, lambda: None, interrupts)
         fit._fit(config, project.prepared(config.data.name), folder, rank=0, keeper=keeper, say=print)
@@ -178,9 +178,9 @@ def main() -> None:
     parser.add_argument("--bare", nargs="+", metavar="OVERRIDE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.bare:
-        guarded(lambda: train_bare(arguments.bare))
+        exit_on_error(lambda: train_bare(arguments.bare))
     else:
-        guarded(lambda: measure(arguments.pairs, arguments.epochs, arguments.times))
+        exit_on_error(lambda: measure(arguments.pairs, arguments.epochs, arguments.times))
 
 
 if __name__ == "__main__":

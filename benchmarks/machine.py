@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lenet.composition import compose
-from lenet.environment import device_name, git_state, versions
-from lenet.project import find_project
+from lenet.config.compose import compose
+from lenet.core.project import find_project
+from lenet.runs.run_environment import device_name, git_state, versions
 from lenet.training.fit import choose_accelerator
 
 ROOT = Path(__file__).resolve().parents[1]

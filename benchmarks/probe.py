@@ -15,7 +15,7 @@ from typing import Any
 
 from pytorch_lightning.callbacks import Callback
 
-from lenet.errors import LenetError
+from lenet.core.errors import LenetError
 
 FILE_VARIABLE = "LENET_BENCHMARK_FILE"
 GROUP = "pytorch_lightning.callbacks_factory"

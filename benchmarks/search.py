@@ -26,9 +26,9 @@ from typing import Any
 
 import machine
 
-from lenet.durable import read_json, write_json
-from lenet.errors import LenetError
-from lenet.exits import guarded
+from lenet.core.atomic_io import read_json, write_json
+from lenet.core.cli_errors import exit_on_error
+from lenet.core.errors import LenetError
 
 LENET = str(Path(sys.executable).with_name("lenet"))
 FIRST_EPOCH = 3
@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3, help="of one worker against two; 0: keep what was measured")
     parser.add_argument("--repetitions", type=int, default=5, help="of the pruning; 0: keep what was measured")
     arguments = parser.parse_args()
-    guarded(lambda: measure(arguments.pairs, arguments.repetitions))
+    exit_on_error(lambda: measure(arguments.pairs, arguments.repetitions))
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics import MaxMetric, MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from lenet.composition import compose
-from lenet.config import AdamConfig, Config
-from lenet.data.prepared import load_training, read_card
+from lenet.config.compose import compose
+from lenet.config.schema import AdamConfig, Config
+from lenet.core.project import Project, find_project
+from lenet.data.arrays import load_training, read_card
 from lenet.data.split import split
-from lenet.network.lenet5 import build_network
-from lenet.project import Project, find_project
+from lenet.models.lenet5 import build_network
 from lenet.training.optimizers import learning_rate_factor
 
 BYTE_SCALE = 255.0
@@ -117,7 +117,7 @@ def loaders(project: Project, config: Config) -> tuple[DataLoader[Any], DataLoad
     arrays, card = load_training(prepared), read_card(prepared)
     train, held_out = split(arrays.order, config.data.train_size, config.data.validation_size)
     scale = (card["mean"], card["deviation"])
-    seen = Digits(arrays.images[train], arrays.labels[train], *scale, shift=config.distortion.shift)
+    seen = Digits(arrays.images[train], arrays.labels[train], *scale, shift=config.augmentation.shift)
     unseen = Digits(arrays.images[held_out], arrays.labels[held_out], *scale, shift=0)
     size = config.trainer.batch_size
     return (

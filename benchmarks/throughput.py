@@ -29,14 +29,14 @@ from pathlib import Path
 import machine
 import probe
 
-from lenet.composition import compose
-from lenet.data.prepared import load_training
+from lenet.config.compose import compose
+from lenet.core.atomic_io import write_json
+from lenet.core.cli_errors import exit_on_error
+from lenet.core.errors import LenetError
+from lenet.core.project import Project, find_project
+from lenet.data.arrays import load_training
 from lenet.data.split import split
-from lenet.durable import write_json
-from lenet.errors import LenetError
-from lenet.exits import guarded
-from lenet.project import Project, find_project
-from lenet.runs import all_runs
+from lenet.runs.run_dir import all_runs
 
 OURS, TEMPLATE = "lenet", "template"
 TOLD_BYTES = 2000
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--epochs", type=int, default=3, help="default: %(default)s")
     arguments = parser.parse_args()
-    guarded(lambda: compare(arguments.pairs, arguments.epochs))
+    exit_on_error(lambda: compare(arguments.pairs, arguments.epochs))
 
 
 if __name__ == "__main__":

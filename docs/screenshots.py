@@ -28,15 +28,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from urllib.request import ProxyHandler, build_opener
 
-from lenet.errors import LenetError
-from lenet.exits import guarded
-from lenet.pipeline import read_params
-from lenet.project import Project, find_project
-from lenet.runs import FINISHED, RunFolder, all_runs
-from lenet.stages import PIPELINE
-from lenet.tracking.links import UI_HOST, WORKFLOW, charts_link, runs_link
-from lenet.tracking.place import Place, recorded_place
+from lenet.config.params import read_params
+from lenet.core.cli_errors import exit_on_error
+from lenet.core.errors import LenetError
+from lenet.core.project import Project, find_project
+from lenet.pipeline.stages import PIPELINE
+from lenet.runs.run_dir import FINISHED, RunDir, all_runs
+from lenet.tracking.run_ref import MlflowRunRef, recorded_run_ref
 from lenet.tracking.store import tracking_uri
+from lenet.tracking.ui_links import UI_HOST, WORKFLOW, charts_link, runs_link
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -148,7 +148,7 @@ def browsing(height: int) -> Iterator[Page]:
             browser.close()
 
 
-def shown_runs(project: Project, sweep: str) -> list[tuple[RunFolder, Place]]:
+def shown_runs(project: Project, sweep: str) -> list[tuple[RunDir, MlflowRunRef]]:
     """Return the finished runs that a sweep or the pipeline asked for, with where MLflow shows them.
 
     Raises:
@@ -158,7 +158,7 @@ def shown_runs(project: Project, sweep: str) -> list[tuple[RunFolder, Place]]:
     for folder in all_runs(project):
         identity = folder.identity()
         if folder.state() == FINISHED and sweep in identity["sweeps"]:
-            place = recorded_place(folder, tracking_uri(project, identity["config"]["tracking"]["uri"]))[0]
+            place = recorded_run_ref(folder, tracking_uri(project, identity["config"]["tracking"]["uri"]))[0]
             if place is not None:
                 found.append((folder, place))
     if not found:
@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--filter", dest="words", help="a filter of MLflow's instead")
     parser.add_argument("--to", type=Path, default=DOCS, help="folder; default: %(default)s")
     arguments = parser.parse_args()
-    guarded(lambda: take(find_project(DOCS), arguments.sweep, arguments.words, arguments.to))
+    exit_on_error(lambda: take(find_project(DOCS), arguments.sweep, arguments.words, arguments.to))
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import yaml
 
-from lenet.config import Config, parse_config
+from lenet.config.schema import Config, parse_config
+from lenet.core.atomic_io import sha256_bytes
+from lenet.core.project import Project
+from lenet.data.datasets import load_data_config
 from lenet.data.idx import to_idx
 from lenet.data.prepare import prepare
-from lenet.data.sets import load_data_config
-from lenet.durable import sha256_bytes
-from lenet.project import Project
 
 if TYPE_CHECKING:
     from showcase import Showcase
@@ -52,7 +52,7 @@ TREE: dict[str, Any] = {
         "normalization": "none",
         "initialization": "xavier",
     },
-    "distortion": {"name": "shift", "shift": 1},
+    "augmentation": {"name": "shift", "shift": 1},
     "optimizer": {
         "name": "adam",
         "learning_rate": 0.003,

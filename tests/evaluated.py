@@ -11,29 +11,19 @@ from typing import Any
 
 import yaml
 
-from lenet.asking import Origin, ask
-from lenet.config import Config
-from lenet.data.prepared import training_digest
-from lenet.durable import write_json
-from lenet.evaluation.comparisons import compare_curves
-from lenet.evaluation.measures import spread
-from lenet.evaluation.over_seeds import welch_test
-from lenet.evaluation.stage import evaluate, read_trained
-from lenet.pipeline import (
-    BUILT_PREDICTIONS,
-    BUILT_TRAIN,
-    EVALUATION,
-    PLOTS,
-    QUALITY,
-    REFIT,
-    REFITTED,
-    SEARCH,
-    Params,
-    read_params,
-)
-from lenet.project import Project
-from lenet.runs import RunFolder
-from lenet.stages import write_variant
+from lenet.config.params import Params, read_params
+from lenet.config.schema import Config
+from lenet.core.atomic_io import write_json
+from lenet.core.paths import BUILT_PREDICTIONS, BUILT_TRAIN, EVALUATION, PLOTS, QUALITY, REFIT, REFITTED, SEARCH
+from lenet.core.project import Project
+from lenet.data.arrays import training_digest
+from lenet.evaluation.metrics import spread
+from lenet.evaluation.plots.variants import compare_curves
+from lenet.evaluation.stats.welch import welch_test
+from lenet.pipeline.evaluate import evaluate, read_trained
+from lenet.pipeline.stages import write_variant
+from lenet.runs.get_or_train import RunMetadata, get_or_train
+from lenet.runs.run_dir import RunDir
 
 BASE = "lenet5"
 GATE = {"margin_points": 25, "confidence": 0.95, "floor_error_percent": 99, "alpha": 0.05, "reference": None}
@@ -41,7 +31,7 @@ SEEDS = (1, 2)
 
 LEFT = ("runs", "build", "results")
 
-Runs = list[tuple[Config, RunFolder]]
+Runs = list[tuple[Config, RunDir]]
 
 _kept = TemporaryDirectory(prefix="lenet-evaluated-")
 _made: dict[Config, tuple[Path, dict[str, Runs]]] = {}
@@ -62,7 +52,7 @@ def evaluated(project: Project, make_config: Callable[..., Config]) -> dict[str,
     for name in LEFT:
         shutil.copytree(kept / name, project.root / name, dirs_exist_ok=True)
     return {
-        variant: [(config, RunFolder(project.runs / folder.fingerprint)) for config, folder in found]
+        variant: [(config, RunDir(project.runs / folder.fingerprint)) for config, folder in found]
         for variant, found in runs.items()
     }
 
@@ -105,7 +95,7 @@ def set_params(project: Project, **gate: Any) -> Params:
 
 def choose(project: Project, variant: str, seed: int) -> None:
     """Have the evaluation choose another network."""
-    from lenet.durable import read_json
+    from lenet.core.atomic_io import read_json
 
     body = read_json(project.root / EVALUATION)
     body["choice"] |= {"variant": variant, "seed": seed}
@@ -116,7 +106,7 @@ def _train(project: Project, make_config: Callable[..., Config], **knobs: Any) -
     digest = training_digest(project.prepared("tiny"))
     configs: Sequence[Config] = [make_config(seed=seed, **knobs) for seed in SEEDS]
     return [
-        (config, ask(project, config, digest, Origin("tiny"), lambda _: None, lambda _: None).folder)
+        (config, get_or_train(project, config, digest, RunMetadata("tiny"), lambda _: None, lambda _: None).folder)
         for config in configs
     ]
 

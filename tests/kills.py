@@ -116,13 +116,13 @@ def put_back(home: Path, kept: Path) -> None:
 
 def found(root: Path) -> dict[str, Any]:
     """What a user has after the next command: aliases, the champion's bytes, the history, what is left behind."""
-    from lenet.errors import LenetError
-    from lenet.project import Project
-    from lenet.promotion.shelf import Shelf
+    from lenet.core.errors import LenetError
+    from lenet.core.project import Project
+    from lenet.registry.registered_model import RegisteredModel
 
     with closing(sqlite3.connect(root / "mlflow.db")) as connection:
         aliases = connection.execute("select alias, version from registered_model_aliases").fetchall()
-    with Shelf(Project(root, root), "digits") as shelf:
+    with RegisteredModel(Project(root, root), "digits") as shelf:
         champion = shelf.holder("champion")
         assert champion is not None
         try:
@@ -189,9 +189,9 @@ def main() -> None:
     import torch
 
     import lenet.evaluation.predict
-    import lenet.network.field
-    import lenet.promotion.gate
-    import lenet.promotion.rollback  # noqa: F401
+    import lenet.gate.promote
+    import lenet.models.preprocessing
+    import lenet.registry.rollback  # noqa: F401
 
     torch.set_num_threads(1)
     os.chdir(root)

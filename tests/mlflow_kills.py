@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from kills import COUNT, Bomb, fork, wait
-from lenet.project import Project
-from lenet.runs import RunFolder
+from lenet.core.project import Project
+from lenet.runs.run_dir import RunDir
 
 REQUESTS = ("create_run", "log_batch", "log_inputs", "log_artifact", "set_terminated", "update_run", "delete_tag")
 WORDS = ("data=tiny", "trainer.epochs=1", "trainer.threads=1", "trainer.batch_size=50", "trainer.progress=false")
@@ -65,17 +65,19 @@ def ignore(_: object) -> None:
 
 def train(project: Project) -> None:
     """Train a run and show it as `train.py` does, but in one thread, so that its points come in one order."""
-    from lenet.asking import Origin, ask
-    from lenet.composition import compose
-    from lenet.data.prepared import training_digest
-    from lenet.evaluation.pictures import draw_run
-    from lenet.tracking.projection import Projection, is_up_to_date
+    from lenet.config.compose import compose
+    from lenet.data.arrays import training_digest
+    from lenet.evaluation.plots.draw_run import draw_run
+    from lenet.runs.get_or_train import RunMetadata, get_or_train
+    from lenet.tracking.run_sync import RunSync, is_up_to_date
     from lenet.tracking.store import tracking_uri
 
     uri, config = tracking_uri(project), compose(project, RUN)
-    projection = Projection(project, uri, "lenet5")
+    projection = RunSync(project, uri, "lenet5")
     digest = training_digest(project.prepared("tiny"))
-    folder = ask(project, config, digest, Origin("lenet5 seed=1", "kills", RUN), projection.send, ignore).folder
+    folder = get_or_train(
+        project, config, digest, RunMetadata("lenet5 seed=1", "kills", RUN), projection.send, ignore
+    ).folder
     draw_run(folder, project)
     if not is_up_to_date(folder, uri):
         projection.send(folder)
@@ -88,7 +90,7 @@ def search(project: Project) -> None:
 
 
 def sync(project: Project) -> None:
-    from lenet.synchronize import synchronize
+    from lenet.tracking.sync import synchronize
 
     synchronize(project, ignore)
 
@@ -97,21 +99,21 @@ def do_trials(project: Project) -> None:
     """Answer the trials of the search in this process, as its worker would."""
     from contextlib import ExitStack
 
-    from lenet.data.prepared import training_digest
-    from lenet.search.question import read_question
+    from lenet.data.arrays import training_digest
+    from lenet.search.objective import Objective
+    from lenet.search.spec import read_spec
     from lenet.search.storage import open_storage, study_url
-    from lenet.search.study import SharedStudy
-    from lenet.search.trial import Trials
+    from lenet.search.study import SearchStudy
     from lenet.search.worker import _answer_all
 
-    question = read_question(project, SEARCH)
+    question = read_spec(project, SEARCH)
     digest = training_digest(project.prepared("tiny"))
     storage = open_storage(project, study_url(project, None))
     name = question.study_name(digest)
     with ExitStack() as stack:
-        seat = SharedStudy(question, storage, name).take_seat(stack)
-        shared = SharedStudy(question, storage, name, worker=seat)
-        _answer_all(shared, Trials(shared, digest), seat)
+        seat = SearchStudy(question, storage, name).register_worker(stack)
+        shared = SearchStudy(question, storage, name, worker=seat)
+        _answer_all(shared, Objective(shared, digest), seat)
     search(project)  # draws what takes seconds
 
 
@@ -149,7 +151,7 @@ def wrong(project: Project) -> list[str]:
     """What MLflow holds otherwise than the folders, found without any code that sends or compares."""
     root = project.root
     found = [f"left: {name}" for name in left_behind(root)]
-    folders = [RunFolder(path) for path in project.runs.glob("*") if (path / "run.json").is_file()]
+    folders = [RunDir(path) for path in project.runs.glob("*") if (path / "run.json").is_file()]
     shown = query(root, "select value, count(*) from tags where key = 'lenet.fingerprint' group by value")
     if dict(shown) != {folder.fingerprint: 1 for folder in folders}:
         found.append(f"runs: {shown}")
@@ -166,8 +168,8 @@ def wrong(project: Project) -> list[str]:
     return found
 
 
-def wrong_run(project: Project, folder: RunFolder, studies: dict[str, str]) -> list[str]:
-    from lenet.schema import flatten
+def wrong_run(project: Project, folder: RunDir, studies: dict[str, str]) -> list[str]:
+    from lenet.config.validation import flatten
 
     root, identity, state = project.root, folder.identity(), folder.state() or "KILLED"
     ((run,),) = query(
@@ -204,7 +206,7 @@ def wrong_run(project: Project, folder: RunFolder, studies: dict[str, str]) -> l
 
 
 def wrong_search(root: Path, study: Path, run: str) -> list[str]:
-    from lenet.durable import read_json
+    from lenet.core.atomic_io import read_json
 
     summary = read_json(study / "summary.json")
     best = query(root, "select step, value from metrics where run_uuid = ? and key = 'search/best' order by 1", run)
@@ -278,9 +280,9 @@ def warm(kind: str) -> None:
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     import torch
 
-    import lenet.composition
-    import lenet.evaluation.pictures
-    import lenet.evaluation.plots
+    import lenet.config.compose
+    import lenet.evaluation.plots.draw_run
+    import lenet.evaluation.plots.run
     import lenet.tracking.reconcile
     import lenet.training.fit
 
@@ -288,8 +290,8 @@ def warm(kind: str) -> None:
         import plotly.graph_objects  # noqa: F401
 
         import lenet.search.command
-        import lenet.search.pictures
-        import lenet.search.webpage
+        import lenet.search.page
+        import lenet.search.plots.overview
         import lenet.search.worker  # noqa: F401
 
     torch.set_num_threads(1)

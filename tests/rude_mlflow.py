@@ -48,14 +48,14 @@ def mlflow_with_account(folder: Path) -> Iterator[str]:
 
     expected = "Basic " + base64.b64encode(":".join(ACCOUNT).encode()).decode()
 
-    def guarded(environ: dict[str, Any], start: Any) -> Any:
+    def exit_on_error(environ: dict[str, Any], start: Any) -> Any:
         if environ.get("HTTP_AUTHORIZATION") != expected:
             start("401 Unauthorized", [("Content-Type", "text/plain")])
             return [b"who are you?"]
         return mlflow.server.app(environ, start)
 
     handlers.initialize_backend_stores(f"sqlite:///{folder}/server.db", None, f"{folder}/artifacts")
-    server = make_server("127.0.0.1", 0, guarded, threaded=True)
+    server = make_server("127.0.0.1", 0, exit_on_error, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

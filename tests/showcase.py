@@ -15,21 +15,21 @@ import torch
 import yaml
 from safetensors.torch import load, save
 
-from lenet.config import Config, ModelConfig
-from lenet.data.prepared import load_training, read_card, training_digest
-from lenet.durable import sha256_bytes, sha256_file, write_bytes
-from lenet.fingerprint import fingerprint
-from lenet.network.field import DigitReader, Field
-from lenet.network.lenet5 import build_network
-from lenet.pipeline import Params, read_params
-from lenet.project import Project
-from lenet.promotion.gate import Answer, ensure_champion, promote
-from lenet.promotion.shelf import Shelf
-from lenet.runs import FINISHED, RunFolder
-from lenet.tracking.place import Place
-from lenet.tracking.registry import Registered, register
+from lenet.config.params import Params, read_params
+from lenet.config.schema import Config, ModelConfig
+from lenet.core.atomic_io import sha256_bytes, sha256_file, write_bytes
+from lenet.core.project import Project
+from lenet.data.arrays import load_training, read_card, training_digest
+from lenet.gate.promote import PromotionResult, ensure_champion, promote
+from lenet.models.lenet5 import build_network
+from lenet.models.preprocessing import Classifier, PadAndNormalize
+from lenet.registry.mlflow_registry import Registered, register
+from lenet.registry.registered_model import RegisteredModel
+from lenet.registry.versions import local_source
+from lenet.runs.fingerprint import fingerprint
+from lenet.runs.run_dir import FINISHED, RunDir
+from lenet.tracking.run_ref import MlflowRunRef
 from lenet.tracking.store import experiment_id, open_store, tracking_uri
-from lenet.tracking.versions import local_source
 
 MODEL = "digits"
 STEPS, BATCH = 60, 100
@@ -52,7 +52,9 @@ def taught(prepared: Path, config: Config) -> bytes:
 def teach(prepared: Path, config: Config) -> bytes:
     card, arrays = read_card(prepared), load_training(prepared)
     torch.manual_seed(1)
-    reader = DigitReader(Field(card["mean"], card["deviation"]), build_network(config.model, config.data.classes))
+    reader = Classifier(
+        PadAndNormalize(card["mean"], card["deviation"]), build_network(config.model, config.data.classes)
+    )
     optimizer = torch.optim.Adam(reader.network.parameters(), lr=3e-3)
     images, labels = torch.from_numpy(arrays.images), torch.from_numpy(arrays.labels).long()
     for step in range(STEPS):
@@ -90,12 +92,12 @@ class Showcase:
         tree["gate"] = GATE | change
         path.write_text(yaml.safe_dump(tree))
 
-    def run(self, *blind: int, trace: float = 0.0) -> RunFolder:
+    def run(self, *blind: int, trace: float = 0.0) -> RunDir:
         """A finished run that misreads the ten images of each class in `blind`, and no other."""
         prepared = self.project.prepared("tiny")
         name = f"blind to {blind} trace={trace:g}"
         digests = {"data_digest": training_digest(prepared), "code_digest": sha256_bytes(name.encode())}
-        folder = RunFolder(self.project.runs / fingerprint(self.config, *digests.values()))
+        folder = RunDir(self.project.runs / fingerprint(self.config, *digests.values()))
         write_bytes(folder.path / "weights.safetensors", blinded(taught(prepared, self.config), blind, trace))
         identity = {"name": name, "config": self.config.tree(), "overrides": [], "sweeps": []}
         folder.write_identity(identity | digests)
@@ -106,7 +108,7 @@ class Showcase:
         folder.write("status.json", status)
         return folder
 
-    def retrained(self, *blind: int) -> RunFolder:
+    def retrained(self, *blind: int) -> RunDir:
         """The run of `run(*blind)` as another processor trains it: the same fingerprint, other last bits."""
         folder, other = self.run(*blind), self.run(*blind, trace=1e-3)
         path, status = folder.path / "weights.safetensors", folder.status()
@@ -118,12 +120,12 @@ class Showcase:
         """Register such a run; what is packed beside its weights is not a model that mlflow could load."""
         return self.register_run(self.run(*blind, trace=trace), model)
 
-    def register_run(self, folder: RunFolder, model: str = MODEL) -> Registered:
+    def register_run(self, folder: RunDir, model: str = MODEL) -> Registered:
         uri = tracking_uri(self.project)
         client = open_store(self.project, uri)
         experiment = experiment_id(client, self.project, uri, "lenet5")
         made = client.create_run(experiment, run_name=folder.identity()["name"])
-        place = Place(uri, experiment, made.info.run_id)
+        place = MlflowRunRef(uri, experiment, made.info.run_id)
         tags = {
             "lenet.fingerprint": folder.fingerprint,
             "lenet.variant": "lenet5",
@@ -144,16 +146,16 @@ def fill_lightly(folder: Path) -> None:
 
 
 def aliases(showcase: Showcase) -> dict[str, str]:
-    with Shelf(showcase.project, MODEL) as shelf:
+    with RegisteredModel(showcase.project, MODEL) as shelf:
         return {alias: version.number for version in shelf.versions for alias in version.aliases}
 
 
 def tags(showcase: Showcase, number: str) -> dict[str, str]:
-    with Shelf(showcase.project, MODEL) as shelf:
+    with RegisteredModel(showcase.project, MODEL) as shelf:
         return dict(shelf.find(number).tags)
 
 
-def ask(showcase: Showcase, name: str | None = None, reason: str | None = None) -> Answer:
+def ask(showcase: Showcase, name: str | None = None, reason: str | None = None) -> PromotionResult:
     return promote(showcase.project, showcase.params, name, reason, lambda line: None)
 
 
@@ -173,7 +175,7 @@ def flip(path: Path) -> None:
 
 
 def packed(showcase: Showcase, number: str) -> Path:
-    with Shelf(showcase.project, MODEL) as shelf:
+    with RegisteredModel(showcase.project, MODEL) as shelf:
         found = local_source(shelf.find(number))
     assert found is not None
     return found

@@ -8,7 +8,7 @@ import pytest
 
 from lenet import __version__
 from lenet.cli import build_parser, main
-from lenet.project import Project
+from lenet.core.project import Project
 
 PEOPLES = ("runs", "ui", "sync", "replay", "clean", "doctor", "compare", "promote", "gate", "rollback", "registry")
 PEOPLES += ("search", "data")

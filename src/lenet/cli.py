@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet import __version__
-from lenet.collector import collect_rarely
-from lenet.deferred import defer_signal
-from lenet.errors import EXIT_FAILED
-from lenet.exits import check_words, guarded, hide_passwords, survive_any_terminal
+from lenet.core.cli_errors import check_words, exit_on_error, hide_passwords, survive_any_terminal
+from lenet.core.deferred_scipy import defer_signal
+from lenet.core.errors import EXIT_FAILED
+from lenet.core.gc_tuning import raise_gc_thresholds
 
 if TYPE_CHECKING:
-    from lenet.project import Project
-    from lenet.promotion.gate import Answer
+    from lenet.core.project import Project
+    from lenet.gate.promote import PromotionResult
 
 Arguments = argparse.Namespace
 Command = Callable[["Project", Arguments], None]
@@ -26,19 +26,19 @@ Command = Callable[["Project", Arguments], None]
 def main(words: Sequence[str] | None = None) -> None:
     """Run one command; the process's exit code says whether it was done."""
     hide_passwords()
-    collect_rarely()
+    raise_gc_thresholds()
     defer_signal()
     survive_any_terminal()
-    guarded(lambda: check_words(sys.argv[1:] if words is None else words))
+    exit_on_error(lambda: check_words(sys.argv[1:] if words is None else words))
     arguments = build_parser().parse_args(words)
-    guarded(lambda: _run(arguments))
+    exit_on_error(lambda: _run(arguments))
 
 
 def _run(arguments: Arguments) -> None:
     import os
 
-    from lenet.lifetime import die_with_parent
-    from lenet.project import find_project
+    from lenet.core.parent_death import die_with_parent
+    from lenet.core.project import find_project
 
     if "DVC_STAGE" in os.environ:
         die_with_parent(signal.SIGTERM)
@@ -114,8 +114,8 @@ def _tell(line: str) -> None:
 
 
 def _runs(project: Project, arguments: Arguments) -> None:
-    from lenet.listing import print_run, print_runs
-    from lenet.runs import find_run
+    from lenet.runs.run_dir import find_run
+    from lenet.runs.table import print_run, print_runs
 
     if len(arguments.what) == 1 and "=" not in arguments.what[0]:
         print_run(find_run(project, arguments.what[0]))
@@ -124,85 +124,85 @@ def _runs(project: Project, arguments: Arguments) -> None:
 
 
 def _ui(project: Project, arguments: Arguments) -> None:
-    from lenet.tracking.links import UI_PORT
-    from lenet.ui import serve
+    from lenet.tracking.ui_links import UI_PORT
+    from lenet.tracking.ui_server import serve
 
     serve(project, arguments.port or UI_PORT, _tell)
 
 
 def _sync(project: Project, arguments: Arguments) -> None:
-    from lenet.promotion.registration import heal_registry
-    from lenet.synchronize import synchronize
+    from lenet.pipeline.register import repair_registry
+    from lenet.tracking.sync import synchronize
 
     is_shown = synchronize(project, _tell)
-    heal_registry(project, _tell)
+    repair_registry(project, _tell)
     if not is_shown:
         sys.exit(EXIT_FAILED)
 
 
 def _replay(project: Project, arguments: Arguments) -> None:
-    from lenet.replay import replay
-    from lenet.runs import find_run
+    from lenet.execution.reproduce import replay
+    from lenet.runs.run_dir import find_run
 
     replay(project, find_run(project, arguments.run), _tell)
 
 
 def _clean(project: Project, arguments: Arguments) -> None:
-    from lenet.cleaning import clean
+    from lenet.runs.cleanup import clean
 
     clean(project, arguments.killed, arguments.yes, _tell)
 
 
 def _doctor(project: Project, arguments: Arguments) -> None:
-    from lenet.doctor.checkup import doctor
+    from lenet.doctor.run_checks import doctor
 
     if not doctor(project, arguments.json):
         sys.exit(EXIT_FAILED)
 
 
 def _compare(project: Project, arguments: Arguments) -> None:
-    from lenet.compare import compare_networks
-    from lenet.pipeline import read_params
+    from lenet.config.params import read_params
+    from lenet.report.compare import compare_networks
 
     print(compare_networks(project, read_params(project), (arguments.a, arguments.b), _tell))
 
 
 def _promote(project: Project, arguments: Arguments) -> None:
-    from lenet.pipeline import read_params
-    from lenet.promotion.gate import promote
+    from lenet.config.params import read_params
+    from lenet.gate.promote import promote
 
     _answer(promote(project, read_params(project), arguments.version, arguments.reason, _tell))
 
 
 def _gate(project: Project, arguments: Arguments) -> None:
-    from lenet.pipeline import read_params
-    from lenet.promotion.ruling import rule
+    from lenet.config.params import read_params
+    from lenet.gate.ci_gate import run_gate
 
-    _answer(rule(project, read_params(project), arguments.against, arguments.promote, _tell).answer())
+    _answer(run_gate(project, read_params(project), arguments.against, arguments.promote, _tell).answer())
 
 
 def _rollback(project: Project, arguments: Arguments) -> None:
-    from lenet.pipeline import read_params
-    from lenet.promotion.rollback import rollback
+    from lenet.config.params import read_params
+    from lenet.registry.rollback import rollback
 
     _answer(rollback(project, read_params(project), arguments.reason, _tell))
 
 
-def _answer(answer: Answer) -> None:
+def _answer(answer: PromotionResult) -> None:
     print("\n".join(answer.lines), flush=True)
     if not answer.done:
         sys.exit(EXIT_FAILED)
 
 
 def _registry(project: Project, arguments: Arguments) -> None:
-    from lenet.pipeline import read_params
-    from lenet.promotion.registry_page import show_registry
+    from lenet.config.params import read_params
+    from lenet.registry.show import show_registry
 
     print(show_registry(project, read_params(project), arguments.json, _tell))
 
 
 def _search(project: Project, arguments: Arguments) -> None:
-    from lenet.pipeline import read_params
+    from lenet.config.params import read_params
     from lenet.search.command import pipeline_words, search, write_search_metrics
 
     words = [*(pipeline_words(read_params(project)) if arguments.pipeline else ()), *arguments.overrides]
@@ -212,7 +212,7 @@ def _search(project: Project, arguments: Arguments) -> None:
 
 
 def _data_name(project: Project, arguments: Arguments) -> str:
-    from lenet.pipeline import read_params
+    from lenet.config.params import read_params
 
     return arguments.name or read_params(project).data
 
@@ -223,20 +223,20 @@ def _data(project: Project, arguments: Arguments) -> None:
 
 
 def _fetch(project: Project, arguments: Arguments) -> None:
-    from lenet.stages import fetch_set
+    from lenet.pipeline.stages import fetch_set
 
     fetch_set(project, _data_name(project, arguments), arguments.folder, _tell)
 
 
 def _prepare(project: Project, arguments: Arguments) -> None:
-    from lenet.stages import prepare_set
+    from lenet.pipeline.stages import prepare_set
 
     prepare_set(project, _data_name(project, arguments), _tell)
 
 
 def _compose(project: Project, arguments: Arguments) -> None:
-    from lenet.pipeline import compose_variants, read_params, write_variants
-    from lenet.stage_inputs import resolve_inputs, write_inputs
+    from lenet.config.params import compose_variants, read_params, write_variants
+    from lenet.pipeline.stage_inputs import resolve_inputs, write_inputs
 
     params = read_params(project)
     configs, inputs = compose_variants(project, params), resolve_inputs(project, params)
@@ -245,44 +245,44 @@ def _compose(project: Project, arguments: Arguments) -> None:
 
 
 def _train(project: Project, arguments: Arguments) -> None:
-    from lenet.pipeline import read_params
-    from lenet.stages import train_variant
+    from lenet.config.params import read_params
+    from lenet.pipeline.stages import train_variant
 
     train_variant(project, read_params(project), arguments.variant, _tell)
 
 
 def _refit(project: Project, arguments: Arguments) -> None:
-    from lenet.pipeline import read_params
+    from lenet.config.params import read_params
     from lenet.search.refit import refit
 
     refit(project, read_params(project), _tell)
 
 
 def _evaluate(project: Project, arguments: Arguments) -> None:
-    from lenet.pipeline import read_params
-    from lenet.stages import evaluate_variants
+    from lenet.config.params import read_params
+    from lenet.pipeline.stages import evaluate_variants
 
     evaluate_variants(project, read_params(project), _tell)
 
 
 def _export(project: Project, arguments: Arguments) -> None:
-    from lenet.export.stage import export_champion
-    from lenet.pipeline import read_params
+    from lenet.config.params import read_params
+    from lenet.pipeline.export import export_champion
 
     export_champion(project, read_params(project), _tell)
 
 
 def _register(project: Project, arguments: Arguments) -> None:
-    from lenet.pipeline import read_params
-    from lenet.promotion.registration import register_choice
+    from lenet.config.params import read_params
+    from lenet.pipeline.register import register_choice
 
     register_choice(project, read_params(project), _tell)
 
 
 def _report(project: Project, arguments: Arguments) -> None:
-    from lenet.pipeline import read_params
+    from lenet.config.params import read_params
+    from lenet.report.build_report import write_report
     from lenet.report.readme_table import write_readme_table
-    from lenet.report.writing import write_report
 
     if arguments.readme:
         write_readme_table(project)

@@ -7,7 +7,7 @@ import pytest
 from rude_server import Server
 from tiny_set import Tiny
 
-from lenet.project import Project
+from lenet.core.project import Project
 
 
 @pytest.fixture

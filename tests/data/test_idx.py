@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lenet.core.errors import DataError
 from lenet.data.idx import read_images, read_labels, to_idx, write_idx
-from lenet.errors import DataError
 
 IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 LABELS = np.array([0, 3, 1], dtype=np.uint8)

@@ -6,7 +6,7 @@ from itertools import chain
 import pytest
 import torch
 
-from lenet.data.distort import ShiftedWindows
+from lenet.data.augment import RandomShift
 from lenet.data.loader import (
     BATCHES_A_CHUNK,
     EVALUATION_BATCH,
@@ -22,7 +22,7 @@ def batches(
     """Batches of images that hold their own number, labelled with it too."""
     numbers = torch.arange(count)
     images = (numbers % 251 + 1).to(torch.uint8).reshape(-1, 1, 1).expand(-1, 28, 28).contiguous()
-    windows = ShiftedWindows(images, 32, shift)
+    windows = RandomShift(images, 32, shift)
     return TrainingBatches(windows, numbers, size, seed, lambda: epoch, rank, world)
 
 
@@ -81,7 +81,7 @@ def test_order_and_distortion_are_a_function_of_seed_and_epoch() -> None:
 
 def test_the_epoch_is_asked_for_when_an_iteration_begins() -> None:
     epoch = 0
-    windows = ShiftedWindows(torch.zeros(50, 28, 28, dtype=torch.uint8), 32, 0)
+    windows = RandomShift(torch.zeros(50, 28, 28, dtype=torch.uint8), 32, 0)
     found = TrainingBatches(windows, torch.arange(50), 8, 1, lambda: epoch)
     first = labels_of(found)
     epoch = 1
@@ -116,7 +116,7 @@ def test_ranks_share_each_batch_among_them(world: int, count: int) -> None:
 
 def test_ranks_cut_the_same_windows_as_one_process() -> None:
     image = torch.arange(28 * 28).reshape(28, 28) % 256
-    windows = ShiftedWindows(image.to(torch.uint8).expand(24, 28, 28).contiguous(), 32, 2)
+    windows = RandomShift(image.to(torch.uint8).expand(24, 28, 28).contiguous(), 32, 2)
     labels = torch.arange(24)
 
     def images(rank: int, world: int) -> dict[int, torch.Tensor]:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from tiny_set import CLASSES, NAMES, TEST_IMAGES, TRAIN_IMAGES, Tiny
 
-from lenet.config import DataConfig
+from lenet.config.schema import DataConfig
+from lenet.core.atomic_io import sha256_file
+from lenet.core.errors import ConfigError, DamagedError, DataError
+from lenet.data.arrays import ARRAYS, read_card, training_digest
 from lenet.data.idx import to_idx
 from lenet.data.prepare import prepare
-from lenet.data.prepared import ARRAYS, read_card, training_digest
 from lenet.data.split import split, stratified_order
-from lenet.durable import sha256_file
-from lenet.errors import ConfigError, DamagedError, DataError
 
 VALIDATION = 20
 

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
+from lenet.core.errors import ConfigError
 from lenet.data.split import split, stratified_order
-from lenet.errors import ConfigError
 
 LABELS = np.random.default_rng(3).choice(10, 3000, p=np.arange(1, 11) / 55).astype(np.uint8)
 

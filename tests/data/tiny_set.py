@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from lenet.config.data_sources import FileConfig, FolderConfig, MirrorConfig, NpmConfig, OriginConfig, PipConfig
+from lenet.core.atomic_io import sha256_bytes
 from lenet.data.idx import to_idx
-from lenet.durable import sha256_bytes
-from lenet.origin import FileConfig, FolderConfig, MirrorConfig, NpmConfig, OriginConfig, PipConfig
 
 CLASSES = 4
 TRAIN_IMAGES, TEST_IMAGES = 120, 40

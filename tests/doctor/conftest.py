@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from house import House, build, keep_in_dvc, register, search
 
-from lenet.project import Project
+from lenet.core.project import Project
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import yaml
 
-from lenet.asking import Origin, ask
-from lenet.composition import compose
-from lenet.data.prepared import training_digest
-from lenet.project import Project
-from lenet.runs import RunFolder
-from lenet.tracking.projection import Projection
+from lenet.config.compose import compose
+from lenet.core.project import Project
+from lenet.data.arrays import training_digest
+from lenet.runs.get_or_train import RunMetadata, get_or_train
+from lenet.runs.run_dir import RunDir
+from lenet.tracking.run_sync import RunSync
 from lenet.tracking.store import open_store, tracking_uri
 
 REPOSITORY = Path(__file__).parents[2]
@@ -43,9 +43,9 @@ class House:
         return self.root / "mlflow.db"
 
     @property
-    def runs(self) -> list[RunFolder]:
+    def runs(self) -> list[RunDir]:
         """The runs by seed."""
-        folders = [RunFolder(path) for path in self.project.runs.iterdir() if len(path.name) == 64]
+        folders = [RunDir(path) for path in self.project.runs.iterdir() if len(path.name) == 64]
         return sorted(folders, key=lambda folder: folder.config().seed)
 
 
@@ -61,22 +61,22 @@ def build(project: Project, tiny_data: Path) -> None:
     pins = (f"{name}=={version(name).partition('+')[0]}" for name in ("numpy", "torch", "mlflow"))
     (project.root / "constraints.txt").write_text("\n".join(pins) + "\n")
     digest = training_digest(project.prepared("tiny"))
-    projection = Projection(project, tracking_uri(project), "lenet5")
+    projection = RunSync(project, tracking_uri(project), "lenet5")
     for seed in SEEDS:
         words = (*WORDS, f"seed={seed}")
-        origin = Origin(f"lenet5 seed={seed}", None, words)
-        projection.send(ask(project, compose(project, words), digest, origin, ignore, ignore).folder)
+        origin = RunMetadata(f"lenet5 seed={seed}", None, words)
+        projection.send(get_or_train(project, compose(project, words), digest, origin, ignore, ignore).folder)
 
 
 def register(project: Project) -> None:
     """Register the run of the first seed and make it the champion."""
     from lenet.evaluation.predict import load_reader
-    from lenet.tracking import registry
-    from lenet.tracking.place import recorded_place
+    from lenet.registry import mlflow_registry as registry
+    from lenet.tracking.run_ref import recorded_run_ref
 
-    folder = min((RunFolder(path) for path in project.runs.iterdir() if len(path.name) == 64), key=_seed)
+    folder = min((RunDir(path) for path in project.runs.iterdir() if len(path.name) == 64), key=_seed)
     uri = tracking_uri(project)
-    place, _ = recorded_place(folder, uri)
+    place, _ = recorded_run_ref(folder, uri)
     assert place is not None
     config, weights = folder.config(), folder.status()["files"]["weights.safetensors"]
     reader = load_reader(config, folder.path / "weights.safetensors", weights)
@@ -98,7 +98,7 @@ def ignore(_: object) -> None:
     """Take what nobody wants to hear."""
 
 
-def _seed(folder: RunFolder) -> int:
+def _seed(folder: RunDir) -> int:
     return folder.config().seed
 
 
@@ -106,7 +106,7 @@ def search(project: Project) -> None:
     """Leave a study in Optuna's database, and the folder of a search that MLflow shows."""
     import optuna
 
-    from lenet.durable import write_json
+    from lenet.core.atomic_io import write_json
     from lenet.search.storage import open_storage, study_url
 
     storage = open_storage(project, study_url(project, None))
@@ -117,7 +117,7 @@ def search(project: Project) -> None:
     body |= {"objectives": ["val/error"], "sampler": "random", "pruner": "none", "epochs": 1, "space": {}}
     folder = project.home / "searches" / "tiny-0123"
     write_json(folder / "search.json", body)
-    Projection(project, tracking_uri(project), "lenet5").send_search(folder)
+    RunSync(project, tracking_uri(project), "lenet5").send_search(folder)
 
 
 def keep_in_dvc(root: Path) -> None:

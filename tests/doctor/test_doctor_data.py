@@ -6,8 +6,8 @@ import pytest
 from damage import flip, levels
 from house import House
 
+from lenet.data.datasets import load_data_config
 from lenet.data.prepare import prepare
-from lenet.data.sets import load_data_config
 from lenet.doctor.data import check_data
 from lenet.doctor.finding import Level
 

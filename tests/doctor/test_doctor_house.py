@@ -12,12 +12,12 @@ import pytest
 from damage import flip
 from house import SECONDS, House, lenet
 
-from lenet.doctor import checkup
-from lenet.doctor.checkup import CHECKS, doctor, examine
+from lenet.core.atomic_io import sha256_file
+from lenet.core.errors import LenetError
+from lenet.core.project import Project
+from lenet.doctor import run_checks as checkup
 from lenet.doctor.finding import Finding, Level, ok
-from lenet.durable import sha256_file
-from lenet.errors import LenetError
-from lenet.project import Project
+from lenet.doctor.run_checks import CHECKS, doctor, examine
 
 SIDECARS = ("-wal", "-shm")
 """SQLite leaves an empty log and its index beside a file that was read."""

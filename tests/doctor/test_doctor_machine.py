@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from damage import levels
 
-from lenet.doctor import disk, graphics
+from lenet.core.project import Project
+from lenet.doctor import disk
+from lenet.doctor import gpu as graphics
 from lenet.doctor.disk import check_disk
 from lenet.doctor.finding import Level
-from lenet.doctor.graphics import check_graphics
+from lenet.doctor.gpu import check_graphics
 from lenet.doctor.versions import check_versions
-from lenet.project import Project
 
 REPOSITORY = Path(__file__).parents[2]
 

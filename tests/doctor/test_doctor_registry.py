@@ -7,9 +7,9 @@ import pytest
 from damage import change, flip, levels
 from house import MODEL, House
 
+from lenet.core.atomic_io import write_json
 from lenet.doctor.finding import Level
 from lenet.doctor.registry import check_registry
-from lenet.durable import write_json
 
 
 def artifacts(house: House) -> Path:

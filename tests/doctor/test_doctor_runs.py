@@ -8,14 +8,14 @@ import pytest
 from damage import change, flip, levels
 from house import House, lenet
 
-from lenet.asking import Origin, ask
-from lenet.data.prepared import training_digest
+from lenet.core.atomic_io import atomic_write
+from lenet.core.file_lock import locked
+from lenet.data.arrays import training_digest
 from lenet.doctor.finding import Level
-from lenet.doctor.leftovers import check_leftovers
+from lenet.doctor.mlflow_runs import check_shown
+from lenet.doctor.partial_files import check_leftovers
 from lenet.doctor.runs import check_runs
-from lenet.doctor.shown import check_shown
-from lenet.durable import replacing
-from lenet.locks import locked
+from lenet.runs.get_or_train import RunMetadata, get_or_train
 
 
 def test_a_flipped_bit_in_a_runs_weights_and_the_remedy(house: House) -> None:
@@ -28,7 +28,7 @@ def test_a_flipped_bit_in_a_runs_weights_and_the_remedy(house: House) -> None:
     words = "experiment=lenet5 data=tiny trainer=cpu trainer.epochs=1 trainer.threads=1 seed=1"
     assert found.remedy == f"python train.py {words}: it is trained anew, to the same weights"
     digest = training_digest(house.project.prepared("tiny"))
-    ask(house.project, run.config(), digest, Origin("again"), lambda _: None, lambda _: None)
+    get_or_train(house.project, run.config(), digest, RunMetadata("again"), lambda _: None, lambda _: None)
     assert levels(check_runs(house.project)) == [Level.OK]
     assert (run.path / "weights.safetensors").read_bytes() == before
 
@@ -114,7 +114,7 @@ def test_a_run_in_mlflow_without_a_folder(house: House) -> None:
 
 def test_half_written_files(house: House) -> None:
     assert levels(check_leftovers(house.project)) == [Level.OK]
-    with replacing(house.root / "results" / "report.html") as own:
+    with atomic_write(house.root / "results" / "report.html") as own:
         own.write_bytes(b"x")
         assert levels(check_leftovers(house.project)) == [Level.OK]
     left = own.with_name(".report.html.0123456789abcdef.partial")

@@ -11,9 +11,9 @@ from damage import flip, levels
 from house import House, lenet
 
 from lenet.doctor.finding import Level
-from lenet.doctor.shown import check_shown
+from lenet.doctor.mlflow_runs import check_shown
+from lenet.doctor.searches import check_studies
 from lenet.doctor.store import check_store
-from lenet.doctor.studies import check_studies
 
 PAGE = 4096
 

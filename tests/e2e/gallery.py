@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 
 from lenet.cli import main
-from lenet.durable import read_json, write_json
-from lenet.evaluation.measures import spread
+from lenet.core.atomic_io import read_json, write_json
+from lenet.evaluation.metrics import spread
 
 WEAK = ["trainer.epochs=1", "data.train_size=1000", "trainer=cpu"]
 STRONG = ["trainer.epochs=1", "data.train_size=12000", "trainer=cpu"]
@@ -52,7 +52,7 @@ def choose(root: Path, seed: int) -> None:
     errors = [run["measures"]["val/error"] for run in runs]
     found = asdict(spread(errors))
     rows = [
-        {"seed": run["seed"], "fingerprint": run["fingerprint"], "error": error, "misread": round(100 * error)}
+        {"seed": run["seed"], "fingerprint": run["fingerprint"], "error": error, "misclassified": round(100 * error)}
         | {"interval": [0.0, 100.0], "loss": run["measures"]["val/loss"]}
         for run, error in zip(runs, errors, strict=True)
     ]

@@ -12,12 +12,12 @@ import yaml
 from shell import Shell
 
 from evaluated import BASE, choose, evaluated, set_params
-from lenet.config import Config
-from lenet.pipeline import REGISTRATION
-from lenet.project import Project
-from lenet.promotion.registration import register_choice
+from lenet.config.schema import Config
+from lenet.core.paths import REGISTRATION
+from lenet.core.project import Project
+from lenet.pipeline.register import register_choice
+from lenet.registry.versions import read_versions
 from lenet.tracking.store import tracking_uri
-from lenet.tracking.versions import read_versions
 
 STAGE = {
     "cmd": "exec lenet register",

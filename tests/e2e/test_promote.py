@@ -20,8 +20,8 @@ import pytest
 from gallery import choose, fingerprint
 from shell import Shell
 
-from lenet.project import Project
-from lenet.promotion.shelf import Shelf
+from lenet.core.project import Project
+from lenet.registry.registered_model import RegisteredModel
 
 RANDOM_KILLS = 4
 KEPT = ("mlflow.db", "promotions", "results/evaluation.json")
@@ -35,7 +35,7 @@ def aliases(shell: Shell) -> dict[str, str]:
 
 
 def assert_champion_is_whole(shell: Shell) -> None:
-    with Shelf(Project(shell.root, shell.home), "lenet5") as shelf:
+    with RegisteredModel(Project(shell.root, shell.home), "lenet5") as shelf:
         champion = shelf.holder("champion")
         assert champion is not None
         shelf.check(champion)

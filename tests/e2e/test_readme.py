@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from shell import FILTER, QUESTION, ROOT, Shell
 
-from lenet.composition import compose
-from lenet.project import find_project
+from lenet.config.compose import compose
+from lenet.core.project import find_project
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = [line for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) for line in block.splitlines()]

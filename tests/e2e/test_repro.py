@@ -146,10 +146,10 @@ COMMENTED = (
     "conf/data/mnist.yaml",
     "conf/optimizer/adam.yaml",
     "conf/search/recipe.yaml",
-    "src/lenet/data/sources.py",
+    "src/lenet/data/download/fetch.py",
     "src/lenet/evaluation/robustness.py",
     "src/lenet/search/dashboard.py",
-    "src/lenet/stages.py",
+    "src/lenet/pipeline/stages.py",
     "src/lenet/training/fit.py",
 )
 

@@ -24,7 +24,7 @@ POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 150
 KILLS = 20
 
-SPACE = "~search.space.model ~search.space.trainer ~search.space.distortion"
+SPACE = "~search.space.model ~search.space.trainer ~search.space.augmentation"
 SMALL = f"data.train_size=1500 data.validation_size=500 search.epochs=3 search.first_epoch=1 {SPACE}"
 
 

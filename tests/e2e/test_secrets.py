@@ -14,7 +14,7 @@ import yaml
 from postgresql import postgresql
 from shell import ROOT, Shell
 
-from lenet.project import Project
+from lenet.core.project import Project
 from rude_mlflow import ACCOUNT, mlflow_with_account
 
 STUDY_PASSWORD = "s3cret-of-the-study"

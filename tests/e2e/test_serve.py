@@ -20,12 +20,12 @@ import yaml
 from numpy.typing import NDArray
 from shell import ROOT, Shell, copy_project
 
-from lenet.data.prepared import load_test
-from lenet.durable import read_json, write_json
+from lenet.core.atomic_io import read_json, write_json
+from lenet.data.arrays import load_test
 from lenet.evaluation.predict import load_reader, predict_digits
 from lenet.export.onnx_file import PIXEL_CHECK
-from lenet.runs import RunFolder
-from lenet.tracking.links import UI_PORT
+from lenet.runs.run_dir import RunDir
+from lenet.tracking.ui_links import UI_PORT
 
 pytestmark = pytest.mark.long
 UP_SECONDS = 120
@@ -114,7 +114,7 @@ def test_the_readmes_command_leaves_the_uis_port_alone() -> None:
 
 def test_the_pages_requests_are_answered_as_typed(registered: Shell, address: str, digits: NDArray[np.uint8]) -> None:
     (path,) = registered.run_folders()
-    folder = RunFolder(path)
+    folder = RunDir(path)
     reader = load_reader(folder.config(), path / "weights.safetensors", folder.status()["files"]["weights.safetensors"])
     logits = predict_digits(reader, digits[:3])
     classes = logits.argmax(axis=1)
@@ -132,7 +132,7 @@ def test_the_champion_answers_as_torch_does(
     registered: Shell, address: str, digits: NDArray[np.uint8], count: int
 ) -> None:
     (path,) = registered.run_folders()
-    folder = RunFolder(path)
+    folder = RunDir(path)
     weights = folder.status()["files"]["weights.safetensors"]
     reader = load_reader(folder.config(), path / "weights.safetensors", weights)
     answer = post(address, {"inputs": digits[:count].tolist()})

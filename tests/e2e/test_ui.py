@@ -18,16 +18,16 @@ import pytest
 import requests
 import yaml
 
+from lenet.core.atomic_io import sha256_bytes
+from lenet.core.project import Project
 from lenet.data.idx import to_idx
-from lenet.durable import sha256_bytes
-from lenet.export.packing import pack_version
-from lenet.project import Project
-from lenet.runs import RunFolder
-from lenet.tracking.links import charts_link
-from lenet.tracking.projection import Projection
-from lenet.tracking.registry import register
+from lenet.registry.mlflow_registry import register
+from lenet.registry.pack_run import pack_version
+from lenet.registry.versions import CHALLENGER, CHAMPION
+from lenet.runs.run_dir import RunDir
+from lenet.tracking.run_sync import RunSync
 from lenet.tracking.store import open_store, tracking_uri
-from lenet.tracking.versions import CHALLENGER, CHAMPION
+from lenet.tracking.ui_links import charts_link
 
 ROOT = Path(__file__).parents[2]
 CLASSES = 4
@@ -226,8 +226,8 @@ def test_the_folders_are_the_runs_that_are_shown(sweep: Sweep, address: str) -> 
 def test_the_registry_shows_who_is_champion(sweep: Sweep, address: str) -> None:
     project, uri = Project(sweep.project, sweep.project), tracking_uri(Project(sweep.project, sweep.project))
     for fingerprint in sweep.fingerprints:
-        folder = RunFolder(project.runs / fingerprint)
-        place = Projection(project, uri, folder.config().tracking.experiment).send(folder)
+        folder = RunDir(project.runs / fingerprint)
+        place = RunSync(project, uri, folder.config().tracking.experiment).send(folder)
         made = register(
             project, place, folder, lambda packed, run=folder: pack_version(project, run, packed), MODEL, {}
         )

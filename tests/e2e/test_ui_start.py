@@ -11,10 +11,10 @@ import requests
 from postgresql import free_port
 from shell import ROOT, Shell
 
-from lenet.asking import Origin, ask
-from lenet.config import Config
-from lenet.data.prepared import training_digest
-from lenet.project import Project
+from lenet.config.schema import Config
+from lenet.core.project import Project
+from lenet.data.arrays import training_digest
+from lenet.runs.get_or_train import RunMetadata, get_or_train
 
 START_SECONDS = 200
 
@@ -24,7 +24,9 @@ def test_it_starts_though_a_run_cannot_be_shown(project: Project, make_config: C
     shutil.copyfile(ROOT / "train.py", project.root / "train.py")
     digest = training_digest(project.prepared("tiny"))
     good, bad = (
-        ask(project, make_config(seed=seed, tracking__uri=uri), digest, Origin("tiny"), lambda _: None, print).folder
+        get_or_train(
+            project, make_config(seed=seed, tracking__uri=uri), digest, RunMetadata("tiny"), lambda _: None, print
+        ).folder
         for seed, uri in ((1, None), (2, "http://127.0.0.1:9"))
     )
     port = free_port()

@@ -8,7 +8,7 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from lenet.evaluation.calibration import BINS, confidence_gaps, expected_calibration_error, reliability
-from lenet.evaluation.measures import exact_interval
+from lenet.evaluation.metrics import exact_interval
 
 Predictions = tuple[np.ndarray, np.ndarray]
 

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from lenet.config import Config
+from lenet.config.schema import Config
 from lenet.evaluation.latency import (
-    LEAST_REPEATS,
-    MOST_REPEATS,
+    MAX_REPEATS,
+    MIN_REPEATS,
     SECONDS,
     WARM_UP_CALLS,
     count_parameters,
@@ -21,8 +21,8 @@ from lenet.evaluation.latency import (
     measure_latency,
     median_latency_ms,
 )
-from lenet.network.field import DigitReader, Field
-from lenet.network.lenet5 import build_network
+from lenet.models.lenet5 import build_network
+from lenet.models.preprocessing import Classifier, PadAndNormalize
 
 
 class Asleep(nn.Module):
@@ -43,9 +43,9 @@ class Asleep(nn.Module):
         return images
 
 
-def reader(make_config: Callable[..., Config], normalization: str = "none") -> DigitReader:
+def reader(make_config: Callable[..., Config], normalization: str = "none") -> Classifier:
     config = make_config(model__normalization=normalization)
-    return DigitReader(Field(0.13, 0.31), build_network(config.model, config.data.classes))
+    return Classifier(PadAndNormalize(0.13, 0.31), build_network(config.model, config.data.classes))
 
 
 def test_milliseconds_of_a_call_without_its_warm_up() -> None:
@@ -53,7 +53,7 @@ def test_milliseconds_of_a_call_without_its_warm_up() -> None:
     assert found.images == 2
     assert 8 <= found.lower_quartile_ms <= found.median_ms <= found.upper_quartile_ms
     assert found.median_ms < 20
-    assert found.repeats == LEAST_REPEATS  # 20 calls of 8 ms are all that SECONDS allow
+    assert found.repeats == MIN_REPEATS  # 20 calls of 8 ms are all that SECONDS allow
 
 
 def test_bytes_of_digits_on_one_thread_in_evaluation_mode() -> None:
@@ -86,8 +86,8 @@ def test_a_call_is_over_within_half_a_second(make_config: Callable[..., Config])
     assert [latency.images for latency in cost.latencies] == [1, 64]
     one, batch = cost.latencies
     assert one.median_ms < batch.median_ms < 64 * one.median_ms
-    assert all(LEAST_REPEATS <= latency.repeats <= MOST_REPEATS for latency in cost.latencies)
-    slack = (WARM_UP_CALLS + LEAST_REPEATS) * batch.upper_quartile_ms / 1000
+    assert all(MIN_REPEATS <= latency.repeats <= MAX_REPEATS for latency in cost.latencies)
+    slack = (WARM_UP_CALLS + MIN_REPEATS) * batch.upper_quartile_ms / 1000
     assert elapsed < 2 * SECONDS + 5 * slack + 1  # a busy machine is slower; a quiet one takes 0.3 s
 
 

@@ -8,19 +8,19 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lenet.config import Config
-from lenet.durable import sha256_file
-from lenet.errors import DamagedError
+from lenet.config.schema import Config
+from lenet.core.atomic_io import sha256_file
+from lenet.core.errors import DamagedError
 from lenet.evaluation.predict import load_reader, predict_digits
-from lenet.network.field import DigitReader, Field
-from lenet.network.lenet5 import build_network
+from lenet.models.lenet5 import build_network
+from lenet.models.preprocessing import Classifier, PadAndNormalize
 
 MakeConfig = Callable[..., Config]
 
 
-def reader_of(config: Config) -> DigitReader:
+def reader_of(config: Config) -> Classifier:
     torch.manual_seed(3)
-    return DigitReader(Field(0.13, 0.31), build_network(config.model, config.data.classes)).eval()
+    return Classifier(PadAndNormalize(0.13, 0.31), build_network(config.model, config.data.classes)).eval()
 
 
 @pytest.fixture

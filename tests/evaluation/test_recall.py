@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_recall
 
-from lenet.evaluation.measures import confusion, exact_interval
+from lenet.evaluation.metrics import confusion, exact_interval
 from lenet.evaluation.recall import class_recalls
 
 

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 import torch
 
-from lenet.config import Config
-from lenet.evaluation.measures import misread
+from lenet.config.schema import Config
+from lenet.evaluation.metrics import misclassified
 from lenet.evaluation.predict import predict_digits
 from lenet.evaluation.robustness import DISTORTIONS, Curve, robustness, stratified_subset
-from lenet.network.field import DigitReader, Field
-from lenet.network.lenet5 import build_network
+from lenet.models.lenet5 import build_network
+from lenet.models.preprocessing import Classifier, PadAndNormalize
 
 
 @pytest.fixture
-def reader(make_config: Callable[..., Config]) -> DigitReader:
+def reader(make_config: Callable[..., Config]) -> Classifier:
     torch.manual_seed(3)
     config = make_config()
-    return DigitReader(Field(0.13, 0.31), build_network(config.model, config.data.classes)).eval()
+    return Classifier(PadAndNormalize(0.13, 0.31), build_network(config.model, config.data.classes)).eval()
 
 
 @pytest.fixture
-def digits(reader: DigitReader) -> tuple[np.ndarray, np.ndarray]:
+def digits(reader: Classifier) -> tuple[np.ndarray, np.ndarray]:
     """Images and what an untrained network reads in them, but for each tenth."""
     source = np.random.default_rng(1)
     images = np.zeros((300, 28, 28), dtype=np.uint8)
@@ -34,21 +34,21 @@ def digits(reader: DigitReader) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-def test_curves_are_those_of_the_distorted_images(reader: DigitReader, digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_curves_are_those_of_the_distorted_images(reader: Classifier, digits: tuple[np.ndarray, np.ndarray]) -> None:
     images, labels = digits
     curves = robustness(reader, images, labels, size=300)
     assert [curve.distortion for curve in curves] == [kind.name for kind in DISTORTIONS]
     for curve, kind in zip(curves, DISTORTIONS, strict=True):
         assert (curve.levels, curve.unit, curve.images) == (kind.levels, kind.unit, 300)
-        assert curve.errors == pytest.approx([100 * wrong / 300 for wrong in curve.misread])
-        assert curve.misread[curve.levels.index(kind.undistorted)] == 30
+        assert curve.errors == pytest.approx([100 * wrong / 300 for wrong in curve.misclassified])
+        assert curve.misclassified[curve.levels.index(kind.undistorted)] == 30
         shown = kind.apply(torch.from_numpy(images), kind.levels[-1]).numpy()
-        assert curve.misread[-1] == misread(predict_digits(reader, shown), labels).sum()
-        assert curve.misread[-1] > 30
+        assert curve.misclassified[-1] == misclassified(predict_digits(reader, shown), labels).sum()
+        assert curve.misclassified[-1] > 30
 
 
 def test_only_the_subset_is_read_and_it_is_the_same_for_each_network(
-    reader: DigitReader, digits: tuple[np.ndarray, np.ndarray]
+    reader: Classifier, digits: tuple[np.ndarray, np.ndarray]
 ) -> None:
     images, labels = digits
     chosen = stratified_subset(labels, 40)
@@ -57,10 +57,10 @@ def test_only_the_subset_is_read_and_it_is_the_same_for_each_network(
     assert all(curve.images == 40 for curve in curves)
 
 
-def test_a_tree_for_json_and_back(reader: DigitReader, digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_tree_for_json_and_back(reader: Classifier, digits: tuple[np.ndarray, np.ndarray]) -> None:
     curve = robustness(reader, *digits, size=20)[0]
     tree = json.loads(json.dumps(asdict(curve)))
-    assert tree["misread"] == list(curve.misread)
+    assert tree["misclassified"] == list(curve.misclassified)
     assert Curve(**{name: tuple(value) if isinstance(value, list) else value for name, value in tree.items()}) == curve
 
 
@@ -88,7 +88,7 @@ def test_a_subset_of_all_and_of_one() -> None:
     assert stratified_subset(labels, 4).dtype == np.int64
 
 
-def test_what_cannot_be_measured_is_refused(reader: DigitReader, digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_what_cannot_be_measured_is_refused(reader: Classifier, digits: tuple[np.ndarray, np.ndarray]) -> None:
     images, labels = digits
     with pytest.raises(ValueError, match="are not"):
         robustness(reader, images, labels[:-1])

@@ -18,14 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lenet.config import Config, parse_config
-from lenet.errors import DamagedError
-from lenet.evaluation.agreement import TOLERANCE, Agreement, check_onnx
+from lenet.config.schema import Config, parse_config
+from lenet.core.errors import DamagedError
 from lenet.evaluation.latency import measure_latency
-from lenet.evaluation.onnx_reader import OnnxReader
+from lenet.evaluation.onnx_model import OnnxClassifier
+from lenet.evaluation.onnx_parity import TOLERANCE, Agreement, check_onnx
 from lenet.export.onnx_file import OPSET, PIXEL_CHECK, export_onnx, read_metadata, read_opset
-from lenet.network.field import DigitReader, Field
-from lenet.network.lenet5 import build_network
+from lenet.models.lenet5 import build_network
+from lenet.models.preprocessing import Classifier, PadAndNormalize
 
 REPOSITORY = Path(__file__).parents[2]
 MakeConfig = Callable[..., Config]
@@ -34,20 +34,20 @@ ABOUT = {"lenet.fingerprint": "f" * 64, "lenet.labels": '["0","1"]', "lenet.git_
 AGAIN = """
 import json, sys, torch
 from pathlib import Path
-from lenet.config import parse_config
-from lenet.network.field import DigitReader, Field
-from lenet.network.lenet5 import build_network
+from lenet.config.schema import parse_config
+from lenet.models.preprocessing import Classifier, PadAndNormalize
+from lenet.models.lenet5 import build_network
 from lenet.export.onnx_file import export_onnx
 tree, about, path = json.loads(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
 config = parse_config(tree)
 torch.manual_seed(3)
-export_onnx(DigitReader(Field(0.13, 0.31), build_network(config.model, config.data.classes)), path, about)
+export_onnx(Classifier(PadAndNormalize(0.13, 0.31), build_network(config.model, config.data.classes)), path, about)
 """
 
 
-def reader_of(config: Config) -> DigitReader:
+def reader_of(config: Config) -> Classifier:
     torch.manual_seed(3)
-    return DigitReader(Field(0.13, 0.31), build_network(config.model, config.data.classes))
+    return Classifier(PadAndNormalize(0.13, 0.31), build_network(config.model, config.data.classes))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_every_network_reads_the_same_in_onnxruntime(
     assert (found.images, found.same_answers, found.holds) == (2100, 2100, True)
     assert found.largest_difference < TOLERANCE
     for count in (1, 3):
-        logits = OnnxReader(path).predict(digits[:count])
+        logits = OnnxClassifier(path).predict(digits[:count])
         assert (logits.shape, logits.dtype) == ((count, make_config(**knobs).data.classes), np.float32)
 
 
@@ -170,7 +170,7 @@ def test_another_network_is_told_apart(make_config: MakeConfig, tmp_path: Path, 
     config, path = make_config(), tmp_path / "x.onnx"
     export_onnx(reader_of(config), path, {})
     torch.manual_seed(4)
-    other = DigitReader(Field(0.13, 0.31), build_network(config.model, config.data.classes)).eval()
+    other = Classifier(PadAndNormalize(0.13, 0.31), build_network(config.model, config.data.classes)).eval()
     found = check_onnx(path, other, digits)
     assert found.same_answers < found.images
     assert not found.holds
@@ -180,7 +180,7 @@ def test_another_network_is_told_apart(make_config: MakeConfig, tmp_path: Path, 
         check_onnx(path, other, digits[:0])
 
 
-def tilted(config: Config, tilt: float) -> DigitReader:
+def tilted(config: Config, tilt: float) -> Classifier:
     """A network that sees nothing, and whose answer is class 0, or class 4 by `tilt`."""
     reader = reader_of(config).eval()
     with torch.no_grad():
@@ -211,8 +211,8 @@ def test_normalisation_is_in_the_graph(make_config: MakeConfig, tmp_path: Path, 
     answers = []
     for mean in (0.1, 0.6):
         path = tmp_path / f"{mean}.onnx"
-        export_onnx(DigitReader(Field(mean, 0.31), network), path, {})
-        answers.append(OnnxReader(path).predict(digits[:8]))
+        export_onnx(Classifier(PadAndNormalize(mean, 0.31), network), path, {})
+        answers.append(OnnxClassifier(path).predict(digits[:8]))
     assert np.abs(answers[0] - answers[1]).max() > 0.01
 
 
@@ -222,13 +222,13 @@ def test_a_file_that_is_damaged_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         DamagedError, match=r"x\.onnx: onnxruntime cannot read it .*; `lenet export` makes it anew$"
     ) as told:
-        OnnxReader(path)
+        OnnxClassifier(path)
     assert "\n" not in str(told.value)
 
 
 def test_latency_is_measured_as_torchs_is(make_config: MakeConfig, tmp_path: Path, digits: NDArray[np.uint8]) -> None:
     path = tmp_path / "x.onnx"
     export_onnx(reader_of(make_config()), path, {})
-    found = measure_latency(OnnxReader(path), 64)
+    found = measure_latency(OnnxClassifier(path), 64)
     assert found.images == 64
     assert 0 < found.lower_quartile_ms <= found.median_ms <= found.upper_quartile_ms

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from lenet.config import Config
-from lenet.evaluation.doubtful import TEST_LABELS_SHA256
-from lenet.pipeline import Gate
-from lenet.report.answer import Answer
+from lenet.config.params import Gate
+from lenet.config.schema import Config
+from lenet.evaluation.label_errors import TEST_LABELS_SHA256
 from lenet.report.card_facts import CardFacts
-from lenet.report.export import export_table
+from lenet.report.export_section import export_table
 from lenet.report.model_card import DESCRIPTION_CHARACTERS, REST, as_description, model_card
+from lenet.report.summary import Summary
 
 RUN = "ab" * 32
 
@@ -61,7 +61,7 @@ def facts(make_config: Callable[..., Config]) -> CardFacts:
         "calibration_error": over_seeds(4.6),
         "interval": [0.6, 0.8],
         "runs": [
-            {"seed": 2, "fingerprint": RUN, "misread": 72, "error": 0.72, "interval": [0.56, 0.91], "loss": 0.067}
+            {"seed": 2, "fingerprint": RUN, "misclassified": 72, "error": 0.72, "interval": [0.56, 0.91], "loss": 0.067}
         ],
     }
     return CardFacts(
@@ -88,7 +88,7 @@ def facts(make_config: Callable[..., Config]) -> CardFacts:
             "counts": {"train": {"images": 55000}, "validation": {"images": 5000}, "test": {"images": 10000}},
         },
         gate=Gate(0.2, 0.95, 1.5, 0.05, None),
-        answer=Answer("relu was chosen.", ("Over seeds.",)),
+        summary=Summary("relu was chosen.", ("Over seeds.",)),
         search=None,
         export=EXPORT,
     )
@@ -153,7 +153,7 @@ def test_mnists_own_limits_are_said_of_mnist_alone(facts: CardFacts) -> None:
 
 
 def test_what_was_not_measured_is_left_out(facts: CardFacts) -> None:
-    card = model_card(replace(facts, quality=None, recipe=(), export=None, answer=Answer("alone.", ())))
+    card = model_card(replace(facts, quality=None, recipe=(), export=None, summary=Summary("alone.", ())))
     for heading in ("By class", "Robustness", "As it is served", "Is it chance?"):
         assert f"## {heading}" not in card
     assert "| negative log-likelihood, nats | 0.0670 | – | 0.0660 ± 0.1000 | 3 |" in card

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from lenet.durable import write_json
-from lenet.errors import LenetError
-from lenet.project import Project
+from lenet.core.atomic_io import write_json
+from lenet.core.errors import LenetError
+from lenet.core.project import Project
 from lenet.report.readme_table import END, START, results_table, with_table, write_readme_table
 
 ROOT = Path(__file__).parents[2]

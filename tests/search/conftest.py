@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lenet.data.prepared import training_digest
-from lenet.project import Project
-from lenet.search.question import Question, read_question
+from lenet.core.project import Project
+from lenet.data.arrays import training_digest
+from lenet.search.spec import SearchSpec, read_spec
 from lenet.search.storage import open_storage, study_url
-from lenet.search.study import SharedStudy
+from lenet.search.study import SearchStudy
 
 TINY = {
     "name": "tiny",
@@ -33,30 +33,30 @@ TINY = {
     "space": {"optimizer": {"learning_rate": {"low": 0.001, "high": 0.02, "log": True}}},
 }
 
-Ask = Callable[..., Question]
+Ask = Callable[..., SearchSpec]
 
 
 @pytest.fixture
 def ask(project: Project) -> Ask:
     """Return the tiny search with words of the user's, its file changed as in `sampler="tpe"`."""
 
-    def read(*words: str, **change: object) -> Question:
+    def read(*words: str, **change: object) -> SearchSpec:
         path = project.conf / "search" / "tiny.yaml"
         path.write_text(yaml.safe_dump(TINY | change, sort_keys=False))
-        return read_question(project, ["search=tiny", *words])
+        return read_spec(project, ["search=tiny", *words])
 
     return read
 
 
 @pytest.fixture
-def open_study() -> Callable[..., SharedStudy]:
+def open_study() -> Callable[..., SearchStudy]:
     """Return a question's study, as a process of its own would open it."""
 
-    def open_one(question: Question, worker: int | None = None) -> SharedStudy:
+    def open_one(question: SearchSpec, worker: int | None = None) -> SearchStudy:
         project = question.project
         storage = open_storage(project, study_url(project, question.search.storage))
         digest = training_digest(project.prepared("tiny"))
-        return SharedStudy(question, storage, question.study_name(digest), worker)
+        return SearchStudy(question, storage, question.study_name(digest), worker)
 
     return open_one
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import optuna
 from optuna.trial import TrialState
 
-from lenet.search.attributes import FINGERPRINT, OUTCOME
 from lenet.search.parameter import Assignment, Parameter, Space
-from lenet.search.standing import Standing, _standing
+from lenet.search.trial_attributes import FINGERPRINT, OUTCOME
+from lenet.search.trial_records import TrialRecord, _standing
 
 ONE, TWO = ("val/error",), ("val/error", "parameters")
 ODD = "a $_{< b x^$ & _more</script>\n日本 " + "long" * 8
@@ -27,7 +27,7 @@ SPACE = Space(
         Parameter("optimizer.label_smoothing", low=0.0, high=0.15),
         ACTIVATION,
         Parameter("model.is_wide", choices=(True, False, None)),
-        Parameter("distortion.shift", low=0, high=2, is_whole=True),
+        Parameter("augmentation.shift", low=0, high=2, is_whole=True),
     )
 )
 ODD_SPACE = Space(
@@ -104,7 +104,7 @@ class Search:
             self.study.tell(trial, told if made.state == "COMPLETE" else None, state=TrialState[made.state])
 
     @property
-    def found(self) -> list[Standing]:
+    def found(self) -> list[TrialRecord]:
         return [_standing(trial, self.objectives) for trial in self.study.trials]
 
 

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import optuna
 import pytest
 
-from lenet.errors import ConfigError
+from lenet.core.errors import ConfigError
 from lenet.search.dashboard import HOST, PORT, dashboard, free_port
 
 PATIENCE_SECONDS = 60.0

@@ -5,11 +5,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from lenet.search.question import Question
-from lenet.search.study import SharedStudy
+from lenet.search.spec import SearchSpec
+from lenet.search.study import SearchStudy
 
-Ask = Callable[..., Question]
-Open = Callable[..., SharedStudy]
+Ask = Callable[..., SearchSpec]
+Open = Callable[..., SearchStudy]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "qmc", "cmaes"])
@@ -25,7 +25,7 @@ def test_every_sampler_goes_with_every_pruner(ask: Ask, open_study: Open, sample
     question = ask(sampler=sampler, pruner=pruner, trials=8, space=space)
     shared = open_study(question, worker=1)
     with ExitStack() as stack:
-        seat = shared.take_seat(stack)
+        seat = shared.register_worker(stack)
         for number in range(8):
             trial = shared.claim(seat)
             assert trial is not None
@@ -45,7 +45,7 @@ def test_no_pruner_ends_a_trial_before_its_first_epoch_is_over(
     shared = open_study(question, worker=1)
     ended: set[int] = set()
     with ExitStack() as stack:
-        seat = shared.take_seat(stack)
+        seat = shared.register_worker(stack)
         for number in range(8):  # each is worse than all before it
             trial = shared.claim(seat)
             assert trial is not None

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import yaml
 
-from lenet.config import Config
-from lenet.durable import read_json, write_json
-from lenet.errors import ConfigError, LenetError
-from lenet.pipeline import REFIT, REFIT_RECIPE, REFITTED, SEARCH, compose_variants, read_params, write_variants
-from lenet.project import Project
-from lenet.runs import all_runs
-from lenet.search.findings import CANDIDATES
+from lenet.config.params import compose_variants, read_params, write_variants
+from lenet.config.schema import Config
+from lenet.core.atomic_io import read_json, write_json
+from lenet.core.errors import ConfigError, LenetError
+from lenet.core.paths import REFIT, REFIT_RECIPE, REFITTED, SEARCH
+from lenet.core.project import Project
+from lenet.runs.run_dir import all_runs
 from lenet.search.refit import refit
+from lenet.search.results import CANDIDATES
 
 Make = Callable[..., Config]
 DIVERGES = {
@@ -47,7 +48,7 @@ def ask(project: Project, configs: list[Config], said: list[str], **refit_params
 
 
 def diverging(make_tree: Callable[..., dict[str, Any]]) -> Config:
-    from lenet.config import parse_config
+    from lenet.config.schema import parse_config
 
     return parse_config(make_tree(seed=0, model__activation="relu") | DIVERGES)
 

@@ -5,12 +5,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from lenet.search.question import Question
 from lenet.search.samplers import Sampler, named_sampler
-from lenet.search.study import SharedStudy
+from lenet.search.spec import SearchSpec
+from lenet.search.study import SearchStudy
 
-Ask = Callable[..., Question]
-Open = Callable[..., SharedStudy]
+Ask = Callable[..., SearchSpec]
+Open = Callable[..., SearchStudy]
 
 
 def test_workers_propose_different_trials(ask: Ask, open_study: Open) -> None:
@@ -19,7 +19,7 @@ def test_workers_propose_different_trials(ask: Ask, open_study: Open) -> None:
     with ExitStack() as stack:
         for worker in range(1, 7):
             shared = open_study(question, worker)
-            trial = shared.claim(shared.take_seat(stack))
+            trial = shared.claim(shared.register_worker(stack))
             assert trial is not None
             values.append(question.space.suggest(trial)["optimizer.learning_rate"])
     assert len(set(values)) == 6

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from lenet.durable import write_text
-from lenet.errors import ConfigError, LenetError
-from lenet.project import Project
+from lenet.core.atomic_io import write_text
+from lenet.core.errors import ConfigError, LenetError
+from lenet.core.project import Project
+from lenet.core.urls import with_password
 from lenet.search import storage as storage_module
-from lenet.search.question import Question
+from lenet.search.spec import SearchSpec
 from lenet.search.storage import HOST, open_storage, study_url
-from lenet.search.study import SharedStudy
-from lenet.urls import with_password
+from lenet.search.study import SearchStudy
 
-Ask = Callable[..., Question]
-Open = Callable[..., SharedStudy]
+Ask = Callable[..., SearchSpec]
+Open = Callable[..., SearchStudy]
 
 
 def test_only_one_leads(ask: Ask, open_study: Open) -> None:
@@ -36,7 +36,7 @@ def test_a_database_that_is_locked_is_one_line(ask: Ask, open_study: Open, monke
     with closing(sqlite3.connect(path)) as other, ExitStack() as stack:
         other.execute("begin exclusive")
         with pytest.raises(LenetError, match=r"does not answer.*locked") as caught:
-            shared.take_seat(stack)
+            shared.register_worker(stack)
         assert "\n" not in str(caught.value)
 
 

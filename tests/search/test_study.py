@@ -6,17 +6,17 @@ from contextlib import ExitStack
 
 import pytest
 
-from lenet.search.question import Question
-from lenet.search.study import SharedStudy
+from lenet.search.spec import SearchSpec
+from lenet.search.study import SearchStudy
 
-Ask = Callable[..., Question]
-Open = Callable[..., SharedStudy]
+Ask = Callable[..., SearchSpec]
+Open = Callable[..., SearchStudy]
 
 
 def test_claims_end_with_the_budget(ask: Ask, open_study: Open) -> None:
     shared = open_study(ask("search.trials=2"), worker=1)
     with ExitStack() as stack:
-        seat = shared.take_seat(stack)
+        seat = shared.register_worker(stack)
         trials = [shared.claim(seat) for _ in range(4)]
         assert [trial is not None for trial in trials] == [True, True, False, False]
         assert not shared.is_over()
@@ -30,13 +30,13 @@ def test_claims_end_with_the_budget(ask: Ask, open_study: Open) -> None:
 def test_a_larger_budget_goes_on_in_the_same_study(ask: Ask, open_study: Open) -> None:
     first = open_study(ask("search.trials=1"), worker=1)
     with ExitStack() as stack:
-        seat = first.take_seat(stack)
+        seat = first.register_worker(stack)
         trial = first.claim(seat)
         assert trial is not None
         first.study.tell(trial, 1.0)
         second = open_study(ask("search.trials=2"), worker=2)
         assert second.name == first.name
-        found = second.claim(second.take_seat(stack))
+        found = second.claim(second.register_worker(stack))
         assert found is not None
         assert found.number == 1
 
@@ -44,7 +44,7 @@ def test_a_larger_budget_goes_on_in_the_same_study(ask: Ask, open_study: Open) -
 def test_a_smaller_budget_is_answered_by_the_first_trials(ask: Ask, open_study: Open) -> None:
     larger = open_study(ask("search.trials=3"), worker=1)
     with ExitStack() as stack:
-        seat = larger.take_seat(stack)
+        seat = larger.register_worker(stack)
         trials = [larger.claim(seat) for _ in range(3)]
         for value, trial in enumerate(trials[:2]):
             assert trial is not None
@@ -65,7 +65,7 @@ def test_time_counts_once_where_sessions_overlap(ask: Ask, open_study: Open) -> 
     shared.study.set_user_attr("lenet.session.3", [now - 5, now])
     assert shared.spent_seconds() == pytest.approx(45)
     with ExitStack() as stack:
-        assert shared.claim(shared.take_seat(stack)) is not None
+        assert shared.claim(shared.register_worker(stack)) is not None
         shared.study.set_user_attr("lenet.session.4", [now, now + 20])
         assert shared.claim(1) is None
 

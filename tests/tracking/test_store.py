@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 import requests
 
-from lenet.asking import Origin
-from lenet.config import Config
-from lenet.errors import ConfigError, LenetError
-from lenet.laboratory import Laboratory
-from lenet.project import Project
-from lenet.promotion.shelf import Shelf
-from lenet.schema import flatten
-from lenet.sweep_table import Row, print_rows
-from lenet.tracking.projection import is_up_to_date
+from lenet.config.schema import Config
+from lenet.config.validation import flatten
+from lenet.core.errors import ConfigError, LenetError
+from lenet.core.project import Project
+from lenet.execution.runner import Runner
+from lenet.hydra_app.results_table import Row, print_rows
+from lenet.registry.registered_model import RegisteredModel
+from lenet.registry.versions import read_versions
+from lenet.runs.get_or_train import RunMetadata
+from lenet.tracking.run_sync import is_up_to_date
 from lenet.tracking.store import (
     StoreAwayError,
     _unusable,
@@ -33,13 +34,12 @@ from lenet.tracking.store import (
     store_errors,
     tracking_uri,
 )
-from lenet.tracking.versions import read_versions
 from rude_mlflow import ACCOUNT, answering, mlflow_with_account
 
 OPEN = """
 import sys
 from pathlib import Path
-from lenet.project import Project
+from lenet.core.project import Project
 from lenet.tracking.store import experiment_id, open_store, tracking_uri
 project = Project(Path(sys.argv[1]), Path(sys.argv[1]))
 uri = tracking_uri(project)
@@ -250,8 +250,10 @@ def test_a_stores_password_goes_to_the_store_and_nowhere_else(
         patch.setenv("MLFLOW_TRACKING_URI", address)
         patch.setenv("MLFLOW_EXPERIMENT_NAME", "paper")
         assert tracking_uri(project) == plain
-        with Laboratory(project) as laboratory:
-            folder = laboratory.ask(make_config(tracking__experiment=None), Origin("tiny", "a sweep")).folder
+        with Runner(project) as laboratory:
+            folder = laboratory.get_or_train(
+                make_config(tracking__experiment=None), RunMetadata("tiny", "a sweep")
+            ).folder
         place = laboratory.place(folder, make_config())
         assert place is not None
         assert place.uri == plain
@@ -260,11 +262,11 @@ def test_a_stores_password_goes_to_the_store_and_nowhere_else(
         run = client.get_run(place.run_id)
         assert client.get_experiment(run.info.experiment_id).name == "paper"
         print_rows(project, [Row(folder.fingerprint, "trained", dict(flatten(folder.config().tree())))])
-        with Shelf(project, "digits", address) as shelf:  # as `--against` names it
+        with RegisteredModel(project, "digits", address) as shelf:  # as `--against` names it
             assert shelf.versions == []
             assert shelf.store == plain
-        with Laboratory(project) as laboratory:  # in another experiment of the same store: said, not shown twice
-            laboratory.ask(make_config(tracking__experiment="other"), Origin("tiny", "another sweep"))
+        with Runner(project) as laboratory:  # in another experiment of the same store: said, not shown twice
+            laboratory.get_or_train(make_config(tracking__experiment="other"), RunMetadata("tiny", "another sweep"))
         assert client.get_experiment_by_name("other") is None
         (again,) = client.search_runs([run.info.experiment_id])
         assert again.info.run_id == place.run_id

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-from lenet.project import Project
+from lenet.core.project import Project
 from lenet.tracking.store import open_store, tracking_uri
 from lenet.tracking.ui_app import VIEW_KEY, WORKFLOW_KEY, charts
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from lenet.durable import sha256_bytes
-from lenet.errors import DamagedError
+from lenet.core.atomic_io import sha256_bytes
+from lenet.core.errors import DamagedError
 from lenet.training.checkpoint import KEPT, NAME, DurableCheckpoints, newest_checkpoint
 
 RUN = "f" * 64

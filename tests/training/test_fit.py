@@ -13,13 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lenet.config import Config
-from lenet.data.prepared import load_training, read_card
+from lenet.config.schema import Config
+from lenet.core.atomic_io import read_json, sha256_file
+from lenet.core.errors import ConfigError, DamagedError, RunFailedError, Stopped
+from lenet.data.arrays import load_training, read_card
 from lenet.data.split import split
-from lenet.durable import read_json, sha256_file
-from lenet.errors import ConfigError, DamagedError, RunFailedError, Stopped
 from lenet.evaluation.predict import load_reader
-from lenet.network.lenet5 import build_network
+from lenet.models.lenet5 import build_network
 from lenet.training.fit import (
     CHECKPOINTS,
     HISTORY,
@@ -137,7 +137,7 @@ def test_a_schedulers_variables_change_nothing(
 
 def textbook(config: Config, prepared: Path) -> dict[str, torch.Tensor]:
     """The weights of a run as a bare loop in float64 trains them, with windows cut by hand."""
-    arrays, shift = load_training(prepared), config.distortion.shift
+    arrays, shift = load_training(prepared), config.augmentation.shift
     train, _ = split(arrays.order, config.data.train_size, config.data.validation_size)
     images, labels = arrays.images[train], torch.from_numpy(arrays.labels[train]).long()
     margin = 2 + shift  # of 28 pixels on a field of 32
@@ -169,8 +169,8 @@ def textbook(config: Config, prepared: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     "knobs",
     [
-        {"seed": 2, "distortion__shift": 0, "trainer__epochs": 1},
-        {"seed": 3, "distortion__shift": 2},
+        {"seed": 2, "augmentation__shift": 0, "trainer__epochs": 1},
+        {"seed": 3, "augmentation__shift": 2},
     ],
 )
 def test_weights_are_those_of_a_bare_loop(
@@ -200,8 +200,8 @@ def test_another_seed_or_shift_has_other_weights_from_the_first_step_on(
         torch.manual_seed(seed)
         assert torch.allclose(drawn[seed], build_network(config.model, 10).f5[1].weight, atol=1e-9)  # type: ignore[index]
     assert (drawn[1] - drawn[2]).abs().max() > 0.01
-    unmoved = trained(make_config(distortion__shift=0, trainer__epochs=1), prepared, tmp_path / "unmoved")
-    assert trained(make_config(distortion__shift=1, trainer__epochs=1), prepared, tmp_path / "moved") != unmoved
+    unmoved = trained(make_config(augmentation__shift=0, trainer__epochs=1), prepared, tmp_path / "unmoved")
+    assert trained(make_config(augmentation__shift=1, trainer__epochs=1), prepared, tmp_path / "moved") != unmoved
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lenet.config import Config
-from lenet.data.distort import ShiftedWindows
+from lenet.config.schema import Config
+from lenet.data.augment import RandomShift
 from lenet.data.loader import EvaluationBatches, TrainingBatches, epoch_generator
-from lenet.network.field import DigitReader, Field
-from lenet.network.lenet5 import INPUT_SIZE
+from lenet.models.lenet5 import INPUT_SIZE
+from lenet.models.preprocessing import Classifier, PadAndNormalize
 from lenet.training.module import LenetModule
 
 MakeConfig = Callable[..., Config]
@@ -118,8 +118,8 @@ def test_steps_are_those_of_gradient_descent_by_hand(
     linear = nn.Linear(INPUT_SIZE**2, CLASSES)
     expected = ByHand(linear)
     training, validation = digits(images), digits(1007)
-    module = LenetModule(config, DigitReader(Field(MEAN, DEVIATION), nn.Sequential(nn.Flatten(), linear)))
-    windows = ShiftedWindows(training[0], INPUT_SIZE, 0)
+    module = LenetModule(config, Classifier(PadAndNormalize(MEAN, DEVIATION), nn.Sequential(nn.Flatten(), linear)))
+    windows = RandomShift(training[0], INPUT_SIZE, 0)
     module.batches = TrainingBatches(windows, training[1], size, SEED, lambda: module.current_epoch)
     module.validation = EvaluationBatches(*validation)  # two batches, of unequal size
     trainer = lightning.Trainer(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from lenet.config import Config, ConstantConfig, CosineConfig, OneCycleConfig, StepConfig
+from lenet.config.schema import Config, ConstantConfig, CosineConfig, OneCycleConfig, StepConfig
 from lenet.training.optimizers import build_optimizer, learning_rate_factor
 
 MakeConfig = Callable[..., Config]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from lenet.config import StoreUri
-from lenet.schema import Name, Range
+from lenet.config.schema import StoreUri
+from lenet.config.validation import Bounds, Name
 from lenet.search.samplers import Sampler
 
 GROUP, NAME = "hydra/sweeper", "optuna"
@@ -30,13 +30,13 @@ class SweeperConf:
 class Knobs:
     """What a sweep is asked to be, beside its overrides."""
 
-    n_trials: Annotated[int, Range(low=1, high=1_000_000)]
+    n_trials: Annotated[int, Bounds(low=1, high=1_000_000)]
     """Trials in all, however often the sweep was interrupted."""
     sampler: Sampler
     """Who proposes: TPE, a Gaussian process, chance, a Sobol sequence, CMA-ES."""
-    startup_trials: Annotated[int, Range(low=0, high=100_000)]
+    startup_trials: Annotated[int, Bounds(low=0, high=100_000)]
     """Trials drawn at random before TPE, GP or CMA-ES look at what came out."""
-    seed: Annotated[int, Range(low=0, high=2**31 - 1)]
+    seed: Annotated[int, Bounds(low=0, high=2**31 - 1)]
     """Of the proposals; that of the trainings is the config's own."""
     storage: StoreUri | None
     """SQLAlchemy URL of the study (sqlite:///… or postgresql+psycopg://…); null: LENET_STUDY_STORAGE, or

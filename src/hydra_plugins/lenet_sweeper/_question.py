@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lenet.config import Config
-from lenet.data.prepared import training_digest
-from lenet.data.sets import ensure_prepared
-from lenet.durable import canonical_json, sha256_bytes
-from lenet.errors import ConfigError
-from lenet.fingerprint import code_digest
-from lenet.hydra_errors import one_line_errors
-from lenet.laboratory import check_feasible
-from lenet.project import Project
-from lenet.schema import parse
+from lenet.config.hydra_errors import translate_hydra_errors
+from lenet.config.schema import Config
+from lenet.config.validation import parse
+from lenet.core.atomic_io import canonical_json, sha256_bytes
+from lenet.core.errors import ConfigError
+from lenet.core.project import Project
+from lenet.data.arrays import training_digest
+from lenet.data.datasets import ensure_prepared
+from lenet.execution.runner import validate_resources
+from lenet.hydra_app.main import compose_job, project_of
+from lenet.runs.fingerprint import code_digest
 from lenet.search.storage import study_url
-from lenet.sweep import compose_job, project_of
 
 from ._knobs import WHERE, Knobs
 from ._space import SweepSpace, read_overrides
@@ -31,7 +31,7 @@ DIGITS = 12
 
 
 @dataclass(frozen=True)
-class Question:
+class SearchSpec:
     """A sweep that can be asked.
 
     Attributes:
@@ -69,13 +69,13 @@ class Question:
         return compose_job(self.master, words)
 
 
-def read_question(
+def read_spec(
     knobs: Mapping[str, Any],
     words: Sequence[str],
     master: DictConfig,
     loader: ConfigLoader,
     tell: Callable[[str], None],
-) -> Question:
+) -> SearchSpec:
     """Check a sweep, and make its data ready.
 
     Args:
@@ -91,13 +91,13 @@ def read_question(
     """
     project, checked = project_of(master), _check_knobs(knobs)
     study_url(project, checked.storage, f"{WHERE}.storage")
-    with one_line_errors(project.conf):
+    with translate_hydra_errors(project.conf):
         space = read_overrides(words, loader)
     ends = _compose_ends(project, space, master)
     _check_ends(project, ends)
     names = sorted({config.data.name for config in ends})
     digests = {name: training_digest(ensure_prepared(project, name, tell)) for name in names}
-    return Question(project, checked, space, master, digests, _identity(checked, space, ends, digests))
+    return SearchSpec(project, checked, space, master, digests, _identity(checked, space, ends, digests))
 
 
 def _check_knobs(knobs: Mapping[str, Any]) -> Knobs:
@@ -121,7 +121,7 @@ def _check_ends(project: Project, ends: Sequence[Config]) -> None:
         raise ConfigError("data.validation_size=0: the sweeper chooses by the validation error")
     # One look for all that agree in what decides whether a run can be trained here.
     for config in {(config.data.name, *_needs(config)): config for config in ends}.values():
-        check_feasible(project, config)
+        validate_resources(project, config)
 
 
 def _needs(config: Config) -> tuple[int | None, int, str]:

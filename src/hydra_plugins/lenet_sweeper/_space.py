@@ -10,8 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenet.errors import ConfigError
-from lenet.schema import closest
+from lenet.config.validation import closest
+from lenet.core.errors import ConfigError
 from lenet.search.parameter import Assignment, Parameter, Scalar, Space
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 
 LOG, INT = "log", "int"
-MOST_COMBINATIONS = 256
+MAX_COMBINATIONS = 256
 """Combinations of group choices that are checked before the first trial; more are refused."""
 
 
@@ -83,9 +83,9 @@ class SweepSpace:
         groups = [one for one in parameters if one.name in names]
         others = [one for one in parameters if one.name not in names]
         combinations = math.prod(len(one.ends) for one in groups)
-        if combinations > MOST_COMBINATIONS:
+        if combinations > MAX_COMBINATIONS:
             raise ConfigError(
-                f"{', '.join(names)}: are {combinations} combinations of groups; at most {MOST_COMBINATIONS}"
+                f"{', '.join(names)}: are {combinations} combinations of groups; at most {MAX_COMBINATIONS}"
             )
         turns = max((len(one.ends) for one in others), default=1)
         for picked in itertools.product(*(one.ends for one in groups)):

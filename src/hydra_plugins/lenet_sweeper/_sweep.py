@@ -9,20 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from lenet.errors import ConfigError
-from lenet.hydra_errors import one_line_errors
-from lenet.laboratory import say
-from lenet.runs import locate
-from lenet.search.at_work import at_work
-from lenet.search.attributes import FINGERPRINT, OUTCOME
+from lenet.config.hydra_errors import translate_hydra_errors
+from lenet.core.errors import ConfigError
+from lenet.execution.runner import say
+from lenet.hydra_app.main import open_sweep, write_summary
+from lenet.runs.run_dir import run_dir_for
+from lenet.search.heartbeat import trial_heartbeat
 from lenet.search.samplers import named_sampler
-from lenet.search.seats import SeatedStudy
 from lenet.search.storage import WATCH, open_storage, storage_errors
+from lenet.search.study_queue import StudyQueue
+from lenet.search.trial_attributes import FINGERPRINT, OUTCOME
 from lenet.search.worker import WAIT_SECONDS
-from lenet.sweep import conclude, open_sweep
 
 from ._knobs import WHERE
-from ._question import Question, read_question
+from ._question import SearchSpec, read_spec
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -61,7 +61,7 @@ def sweep(
         ConfigError: something is not allowed; nothing was written.
         LenetError: the data or the study's database is not there.
     """
-    question = read_question(knobs, words, master, loader, tell)
+    question = read_spec(knobs, words, master, loader, tell)
     open_sweep(master)
     with ExitStack() as stack:
         Sweep(question, launcher, tell, stack).run()
@@ -81,17 +81,17 @@ class Sweep:
         LenetError: the study's database does not answer.
     """
 
-    def __init__(self, question: Question, launcher: Launcher, tell: Callable[[str], None], until: ExitStack) -> None:
+    def __init__(self, question: SearchSpec, launcher: Launcher, tell: Callable[[str], None], until: ExitStack) -> None:
         self._question = question
         self._launcher = launcher
         self._tell = tell
         self._limit = question.knobs.n_trials
         self._shown: set[int] = set()
         storage = open_storage(question.project, question.url)
-        self._study = SeatedStudy(storage, question.study_name, self._sampler(0), trials=self._limit)
+        self._study = StudyQueue(storage, question.study_name, self._sampler(0), trials=self._limit)
         until.enter_context(storage_errors(storage.url))
         self._check_identity()
-        self._seat = self._study.take_seat(until)
+        self._seat = self._study.register_worker(until)
         self._study.study.sampler = self._sampler(self._seat)  # no two seats propose the same
 
     def _sampler(self, seat: int) -> BaseSampler:
@@ -143,7 +143,7 @@ class Sweep:
             self._launch(trial.number, self._question.space.words(trial.params))
 
     def _answer(self, trial: Trial) -> None:
-        with at_work(self._study, trial):
+        with trial_heartbeat(self._study, trial):
             value = self._value(trial)
         self._study.tell(trial, None if value is None else [value], "FAIL" if value is None else "COMPLETE")
         self._shown.add(trial.number)
@@ -158,14 +158,14 @@ class Sweep:
             trial.set_user_attr(REFUSED, str(error))
             self._tell_refused(trial.number, str(error))
             return None
-        folder = locate(question.project, config, question.digests[config.data.name])
+        folder = run_dir_for(question.project, config, question.digests[config.data.name])
         trial.set_user_attr(FINGERPRINT, folder.fingerprint)
         value = self._launch(trial.number, words)
         return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
     def _launch(self, number: int, words: Sequence[str]) -> Any:
         """Run the job of a trial; its number is the trial's, so that the table has them in order."""
-        with one_line_errors(self._question.project.conf, words):
+        with translate_hydra_errors(self._question.project.conf, words):
             (job,) = self._launcher.launch([list(words)], initial_job_idx=number)
         return job.return_value  # raises what the job raised
 
@@ -178,4 +178,4 @@ class Sweep:
             best = min(complete, key=lambda trial: (trial.value, trial.number))
             typed = shlex.join(self._question.space.words(best.params))
             line = f"best:    {best.value:.2f} % validation error, trial {best.number}: python train.py {typed}"
-            conclude(self._question.master, line)
+            write_summary(self._question.master, line)

@@ -41,7 +41,7 @@ class OptunaSweeper(Sweeper):
             ConfigError: a knob, an override, or an end of what is swept is not allowed; nothing was written.
             LenetError: the study's database does not answer.
         """
-        from lenet.hydra_errors import own_faults
+        from lenet.config.hydra_errors import own_faults
 
         from ._sweep import sweep
 

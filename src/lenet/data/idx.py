@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.durable import write_bytes
-from lenet.errors import DataError
+from lenet.core.atomic_io import write_bytes
+from lenet.core.errors import DataError
 
 UNSIGNED_BYTES = 0x08
 IMAGE_DIMENSIONS = 3

@@ -1,6 +1,6 @@
 """The data set in memory on the device, handed out as ready batches.
 
-The order of an epoch and its distortions are a pure function of (seed, epoch): an interrupted training resumes at an
+The order of an epoch and its augmentation are a pure function of (seed, epoch): an interrupted training resumes at an
 epoch's start to the same batches, on any device, without any generator's state.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lenet.data.distort import ShiftedWindows
+from lenet.data.augment import RandomShift
 
 BATCHES_A_CHUNK = 20
 """Mini-batches handed to one training step: enough to make Lightning's cost per step vanish."""
@@ -22,7 +22,7 @@ EVALUATION_BATCH = 1000
 
 
 @dataclass(frozen=True)
-class Chunk:
+class BatchChunk:
     """Consecutive mini-batches of one epoch.
 
     Attributes:
@@ -45,7 +45,7 @@ class Chunk:
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """Return the generator that draws an epoch's order and distortions, the same on every machine."""
+    """Return the generator that draws an epoch's order and augmentation, the same on every machine."""
     generator = torch.Generator()
     # Consecutive seeds of the Mersenne twister are unrelated enough for a permutation; the factor keeps
     # (seed, epoch) pairs of one experiment apart.
@@ -68,7 +68,7 @@ class TrainingBatches:
 
     def __init__(
         self,
-        windows: ShiftedWindows,
+        windows: RandomShift,
         labels: Tensor,
         batch_size: int,
         seed: int,
@@ -97,7 +97,7 @@ class TrainingBatches:
     def __len__(self) -> int:
         return -(-self.steps // BATCHES_A_CHUNK)
 
-    def __iter__(self) -> Iterator[Chunk]:
+    def __iter__(self) -> Iterator[BatchChunk]:
         generator = epoch_generator(self._seed, self._epoch())
         order = torch.randperm(len(self._labels), generator=generator)[: self.images]
         offsets = self._windows.draw_offsets(len(order), generator)
@@ -107,7 +107,7 @@ class TrainingBatches:
         size = batch_size * BATCHES_A_CHUNK
         for number, (indices, moved) in enumerate(zip(order.split(size), offsets.split(size), strict=True)):
             images = self._windows.cut(indices, moved)
-            yield Chunk(images, self._labels[indices], batch_size, number * BATCHES_A_CHUNK)
+            yield BatchChunk(images, self._labels[indices], batch_size, number * BATCHES_A_CHUNK)
 
 
 class EvaluationBatches:

@@ -15,22 +15,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.config import DataConfig
-from lenet.data.idx import read_images, read_labels
-from lenet.data.prepared import ARRAYS, CARD, FORMAT, TEST_ARRAYS, TRAIN_ARRAYS
-from lenet.data.sources import origin_files
-from lenet.data.split import split, stratified_order
-from lenet.durable import (
+from lenet.config.schema import DataConfig
+from lenet.core.atomic_io import (
+    atomic_write,
     canonical_json,
     check_digest,
     remove_half_written,
-    replacing,
     sha256_bytes,
     sha256_file,
     write_json,
 )
-from lenet.errors import ConfigError, DataError
-from lenet.locks import locked
+from lenet.core.errors import ConfigError, DataError
+from lenet.core.file_lock import locked
+from lenet.data.arrays import ARRAYS, CARD, FORMAT, TEST_ARRAYS, TRAIN_ARRAYS
+from lenet.data.download.fetch import origin_files
+from lenet.data.idx import read_images, read_labels
+from lenet.data.split import split, stratified_order
 
 IMAGE_SHAPE = (28, 28)
 """Rows and columns that the networks take; they pad them to their field of 32×32 themselves."""
@@ -100,7 +100,7 @@ def _read_arrays(data: DataConfig, paths: Mapping[str, Path]) -> dict[str, Array
 
 
 def _write_array(path: Path, array: Array) -> str:
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         with temporary.open("wb") as stream:
             np.save(stream, array, allow_pickle=False)
         return sha256_file(temporary)

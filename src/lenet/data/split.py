@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.errors import ConfigError
+from lenet.core.errors import ConfigError
 
 ORDER_SEED = 1998
 """Draws the order once and for all; it is no knob, since another order is another validation set."""

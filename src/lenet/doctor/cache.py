@@ -8,9 +8,9 @@ import os
 import re
 from pathlib import Path
 
+from lenet.core.atomic_io import CHUNK_BYTES
+from lenet.core.project import Project
 from lenet.doctor.finding import Finding, counted, few, ok, problem
-from lenet.durable import CHUNK_BYTES
-from lenet.project import Project
 
 FOLDER = Path(".dvc")
 FILES = Path("files/md5")

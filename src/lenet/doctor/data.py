@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lenet.config import DataConfig
-from lenet.data.prepared import ARRAYS, CARD, read_card
-from lenet.data.sets import GROUP, load_data_config
-from lenet.data.sources import origin_files
+from lenet.config.params import read_params
+from lenet.config.schema import DataConfig
+from lenet.core.atomic_io import sha256_file
+from lenet.core.errors import LenetError
+from lenet.core.project import Project
+from lenet.data.arrays import ARRAYS, CARD, read_card
+from lenet.data.datasets import GROUP, load_data_config
+from lenet.data.download.fetch import origin_files
 from lenet.doctor.finding import Finding, counted, few, ok, problem, warning
-from lenet.durable import sha256_file
-from lenet.errors import LenetError
-from lenet.pipeline import read_params
-from lenet.project import Project
 
 
 def check_data(project: Project) -> list[Finding]:

@@ -7,8 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from lenet.core.project import Project
 from lenet.doctor.finding import Finding, ok, problem, warning
-from lenet.project import Project
 
 GIBIBYTE = 1 << 30
 SCARCE_BYTES = 2 * GIBIBYTE

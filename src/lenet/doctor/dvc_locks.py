@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lenet.core.project import Project
 from lenet.doctor.finding import Finding, few, ok, problem, warning
-from lenet.project import Project
 
 LOCK = Path(".dvc/tmp/rwlock")
 

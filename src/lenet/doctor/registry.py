@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from lenet.config.params import read_params
+from lenet.core.atomic_io import read_json
+from lenet.core.errors import DamagedError, LenetError
+from lenet.core.file_lock import is_held
+from lenet.core.paths import REGISTRATION
+from lenet.core.project import Project
 from lenet.doctor.finding import Finding, counted, few, ok, problem, warning
-from lenet.durable import read_json
-from lenet.errors import DamagedError, LenetError
-from lenet.locks import is_held
-from lenet.pipeline import REGISTRATION, read_params
-from lenet.project import Project
-from lenet.promotion.changes import is_unsettled
-from lenet.promotion.history import last_champion, read_history
-from lenet.promotion.shared_history import shared_history
-from lenet.promotion.shelf import WEIGHTS, Shelf
-from lenet.runs import FINISHED, RunFolder
-from lenet.tracking.registry import LOCK
-from lenet.tracking.versions import CHAMPION, Version
+from lenet.registry.history import last_champion, read_history
+from lenet.registry.history_tags import shared_history
+from lenet.registry.mlflow_registry import LOCK
+from lenet.registry.registered_model import WEIGHTS, RegisteredModel
+from lenet.registry.transaction import is_unsettled
+from lenet.registry.versions import CHAMPION, Version
+from lenet.runs.run_dir import FINISHED, RunDir
 
 REGISTER, PROMOTE, SYNC = "lenet register", "lenet promote", "lenet sync"
 DAMAGED = "damaged"
@@ -23,7 +24,7 @@ DAMAGED = "damaged"
 
 def check_registry(project: Project) -> list[Finding]:
     """Look at the champion, at the history of its changes, and at every byte of every version."""
-    with Shelf(project, read_params(project).register.model) as shelf:
+    with RegisteredModel(project, read_params(project).register.model) as shelf:
         findings = _check_history(project) + _check_champion(shelf)
         for version in shelf.versions:
             findings += _check_version(shelf, version)
@@ -55,7 +56,7 @@ def _check_history(project: Project) -> list[Finding]:
     return findings
 
 
-def _check_champion(shelf: Shelf) -> list[Finding]:
+def _check_champion(shelf: RegisteredModel) -> list[Finding]:
     """See that there is a champion once there was one; that there is one at most is the store's own constraint."""
     if shelf.holder(CHAMPION) is not None:
         return []
@@ -68,7 +69,7 @@ def _check_champion(shelf: Shelf) -> list[Finding]:
     return []
 
 
-def _check_version(shelf: Shelf, version: Version) -> list[Finding]:
+def _check_version(shelf: RegisteredModel, version: Version) -> list[Finding]:
     try:
         shelf.check(version)
     except LenetError as error:
@@ -76,7 +77,7 @@ def _check_version(shelf: Shelf, version: Version) -> list[Finding]:
         remedy = f"do not serve it; {REGISTER} makes it anew"
         remedy += f", then {PROMOTE}" if CHAMPION in version.aliases else " where it is the chosen one"
         return [problem(f"{_shown(version)}: {said}", remedy)]
-    run = RunFolder(shelf.project.runs / version.fingerprint)
+    run = RunDir(shelf.project.runs / version.fingerprint)
     if not run.path.is_dir():
         return [warning(f"{_shown(version)}: its run folder {run.short} is gone", "ask for the run again")]
     try:
@@ -91,7 +92,7 @@ def _check_version(shelf: Shelf, version: Version) -> list[Finding]:
     return []
 
 
-def _check_registered(project: Project, shelf: Shelf) -> list[Finding]:
+def _check_registered(project: Project, shelf: RegisteredModel) -> list[Finding]:
     """See that the registry has what the pipeline registered last."""
     try:
         known = read_json(project.root / REGISTRATION)

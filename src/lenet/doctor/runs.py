@@ -5,22 +5,22 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 
+from lenet.core.atomic_io import read_json
+from lenet.core.errors import DamagedError, UnreadableError
+from lenet.core.file_lock import is_held
+from lenet.core.project import Project
 from lenet.doctor.finding import Finding, counted, few, ok, problem, warning
-from lenet.durable import read_json
-from lenet.errors import DamagedError, UnreadableError
-from lenet.locks import is_held
-from lenet.project import Project
-from lenet.runs import FINGERPRINT, FINISHED, OWNER, RUNNING, RunFolder
-from lenet.stages import PIPELINE
+from lenet.pipeline.stages import PIPELINE
+from lenet.runs.run_dir import FINGERPRINT, FINISHED, OWNER, RUNNING, RunDir
 from lenet.tracking.entities import EVALUATION, evaluation
 
 IDENTITY = "run.json"
 
 
-def run_folders(project: Project) -> list[RunFolder]:
+def run_folders(project: Project) -> list[RunDir]:
     """Return every folder that is named as a run's, by name, whatever lies in it."""
     folders = project.runs.iterdir() if project.runs.is_dir() else []
-    return [RunFolder(path) for path in sorted(folders) if path.is_dir() and FINGERPRINT.fullmatch(path.name)]
+    return [RunDir(path) for path in sorted(folders) if path.is_dir() and FINGERPRINT.fullmatch(path.name)]
 
 
 def check_runs(project: Project) -> list[Finding]:
@@ -46,7 +46,7 @@ def check_runs(project: Project) -> list[Finding]:
     return [ok(f"{counted(states.total(), 'run')}{f' ({told})' if told else ''}, every seal and digest right")]
 
 
-def _check_run(folder: RunFolder) -> Finding | None:
+def _check_run(folder: RunDir) -> Finding | None:
     try:
         folder.check_readable()
         folder.identity()
@@ -74,7 +74,7 @@ def _check_run(folder: RunFolder) -> Finding | None:
     return None
 
 
-def _own_name(folder: RunFolder) -> str | None:
+def _own_name(folder: RunDir) -> str | None:
     """Return the fingerprint of a folder that was renamed, or None where it is something else that is wrong."""
     try:
         own = str(read_json(folder.path / IDENTITY, {OWNER: str})[OWNER])
@@ -84,13 +84,13 @@ def _own_name(folder: RunFolder) -> str | None:
     return own if is_free and FINGERPRINT.fullmatch(own) else None
 
 
-def _about(folder: RunFolder, error: DamagedError) -> str:
+def _about(folder: RunDir, error: DamagedError) -> str:
     """Return what an error says of a file, less the remedy; the folder's name is 64 digits that nobody reads."""
     said = str(error).partition(";")[0]
     return f"{folder.short}: {said.replace(f'{folder.path}/', '')}"
 
 
-def _again(folder: RunFolder) -> str:
+def _again(folder: RunDir) -> str:
     """Return what one types to have the run trained anew, to the same weights."""
     identity = folder.identity()
     if PIPELINE in identity["sweeps"]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from lenet.core.errors import LenetError
+from lenet.core.project import Project
+from lenet.core.urls import with_password
 from lenet.doctor.databases import check_database, reading
 from lenet.doctor.finding import Finding, counted, ok, problem, warning
 from lenet.doctor.runs import run_folders
-from lenet.errors import LenetError
-from lenet.project import Project
-from lenet.tracking.asked import asked_place
+from lenet.tracking.destination import requested_destination
 from lenet.tracking.store import database_path, shown_uri, tracking_uri
-from lenet.urls import with_password
 
 SERVER_SECONDS = 5.0
 REFILL = "lenet sync: it is filled from the run folders"
@@ -22,7 +22,7 @@ def stores(project: Project) -> list[str]:
     found = [tracking_uri(project)]
     for folder in run_folders(project):
         try:
-            uri, _ = asked_place(project, folder.identity())
+            uri, _ = requested_destination(project, folder.identity())
         except (LenetError, OSError, KeyError):
             continue  # the check of the runs says so
         if uri not in found:

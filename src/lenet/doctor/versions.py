@@ -10,10 +10,10 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from lenet.core.project import Project
 from lenet.doctor.finding import Finding, counted, few, ok, problem, warning
-from lenet.project import Project
 
-LEAST_PYTHON = (3, 11)
+MIN_PYTHON = (3, 11)
 CONSTRAINTS = "constraints.txt"
 PYPROJECT = "pyproject.toml"
 INSTALL = "make install"
@@ -26,8 +26,8 @@ def check_versions(project: Project) -> list[Finding]:
     constraints.txt is a warning, and one that is pinned but not installed is nothing: extras bring some.
     """
     findings = []
-    if sys.version_info < LEAST_PYTHON:
-        least = ".".join(map(str, LEAST_PYTHON))
+    if sys.version_info < MIN_PYTHON:
+        least = ".".join(map(str, MIN_PYTHON))
         findings.append(
             problem(f"python is {platform.python_version()}", f"make the venv with python {least} or newer")
         )

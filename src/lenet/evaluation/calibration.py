@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.evaluation.measures import (
+from lenet.evaluation.metrics import (
     CONFIDENCE,
     PERCENT,
     Labels,
     Logits,
     exact_interval,
     log_probabilities,
-    misread,
+    misclassified,
 )
 
 BINS = 15
@@ -71,7 +71,7 @@ def confidence_gaps(logits: Logits, labels: Labels) -> tuple[NDArray[np.float64]
     Raises:
         ValueError: the arrays do not fit each other (`check_predictions`), or a logit is not finite.
     """
-    wrong = misread(logits, labels)
+    wrong = misclassified(logits, labels)
     confidences = _probabilities(logits).max(axis=1).astype(np.float64)
     bins = np.digitize(confidences, np.linspace(0.0, 1.0, BINS + 1)) - 1
     return confidences - ~wrong, bins.astype(np.int64)
@@ -91,7 +91,7 @@ def expected_calibration_error(logits: Logits, labels: Labels) -> float:
     Raises:
         ValueError: the arrays do not fit each other (`check_predictions`), or a logit is not finite.
     """
-    misread(logits, labels)  # refuses what does not fit, in words that name both shapes
+    misclassified(logits, labels)  # refuses what does not fit, in words that name both shapes
     import torch
     from torchmetrics.classification import MulticlassCalibrationError
 
@@ -117,7 +117,7 @@ def reliability(logits: Logits, labels: Labels, interval_confidence: float = CON
             confidence.
     """
     gaps, bins = confidence_gaps(logits, labels)
-    right = ~misread(logits, labels)
+    right = ~misclassified(logits, labels)
     images = np.bincount(bins, minlength=BINS)
     hits = np.bincount(bins, weights=right, minlength=BINS)
     confidences = np.bincount(bins, weights=gaps + right, minlength=BINS)

@@ -21,8 +21,8 @@ BATCHES = (1, 64)
 WARM_UP_CALLS = 10
 """Calls that are not timed: the first ones choose kernels, allocate and fill the caches."""
 
-MOST_REPEATS = 200
-LEAST_REPEATS = 20
+MAX_REPEATS = 200
+MIN_REPEATS = 20
 SECONDS = 0.15
 """Wall time after which no more than LEAST_REPEATS calls are timed."""
 
@@ -92,7 +92,7 @@ def _time_calls(call: Callable[[], object]) -> list[float]:
         call()
     seconds: list[float] = []
     deadline = time.perf_counter() + SECONDS
-    while len(seconds) < LEAST_REPEATS or (len(seconds) < MOST_REPEATS and time.perf_counter() < deadline):
+    while len(seconds) < MIN_REPEATS or (len(seconds) < MAX_REPEATS and time.perf_counter() < deadline):
         start = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - start)
@@ -106,7 +106,7 @@ def measure_latency(reader: nn.Module, images: int = 1) -> Latency:
     images are random bytes: the time of these layers does not depend on what they look at.
 
     Args:
-        reader: from bytes [n, 28, 28] to logits, as `DigitReader`; on any device, training or not.
+        reader: from bytes [n, 28, 28] to logits, as `Classifier`; on any device, training or not.
         images: images in a call, at least 1.
 
     Raises:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.config import Config
-from lenet.durable import check_digest
-from lenet.errors import DamagedError
+from lenet.config.schema import Config
+from lenet.core.atomic_io import check_digest
+from lenet.core.errors import DamagedError
 
 if TYPE_CHECKING:
-    from lenet.network.field import DigitReader
+    from lenet.models.preprocessing import Classifier
 
 
-def load_reader(config: Config, weights: Path, sha256: str) -> DigitReader:
+def load_reader(config: Config, weights: Path, sha256: str) -> Classifier:
     """Return the trained network with its field, once its file proves to be the one on record.
 
     Raises:
@@ -25,11 +25,11 @@ def load_reader(config: Config, weights: Path, sha256: str) -> DigitReader:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from lenet.network.field import DigitReader, Field
-    from lenet.network.lenet5 import build_network
+    from lenet.models.lenet5 import build_network
+    from lenet.models.preprocessing import Classifier, PadAndNormalize
 
     check_digest(weights, sha256, "`dvc repro` makes it anew")
-    reader = DigitReader(Field(0.0, 1.0), build_network(config.model, config.data.classes))
+    reader = Classifier(PadAndNormalize(0.0, 1.0), build_network(config.model, config.data.classes))
     try:
         reader.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError) as error:  # names or shapes are not this network's
@@ -37,7 +37,7 @@ def load_reader(config: Config, weights: Path, sha256: str) -> DigitReader:
     return reader.eval()
 
 
-def predict_digits(reader: DigitReader, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def predict_digits(reader: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the logits [n, classes] for bytes [n, 28, 28], computed on the CPU in fp32."""
     import torch
 

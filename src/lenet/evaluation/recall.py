@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.evaluation.measures import CONFIDENCE, PERCENT, exact_interval
+from lenet.evaluation.metrics import CONFIDENCE, PERCENT, exact_interval
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lenet.evaluation import perturbations
-from lenet.evaluation.measures import PERCENT, misread
+from lenet.evaluation.metrics import PERCENT, misclassified
 from lenet.evaluation.predict import predict_digits
 
 if TYPE_CHECKING:
-    from lenet.network.field import DigitReader
+    from lenet.models.preprocessing import Classifier
 
 SUBSET = 2000
 """Images that the curves are measured on: enough to tell 10 % error from 12, and a fifth of the time of all."""
@@ -89,7 +89,7 @@ class Curve:
     unit: str
     levels: tuple[float, ...]
     images: int
-    misread: tuple[int, ...]
+    misclassified: tuple[int, ...]
     errors: tuple[float, ...]
 
 
@@ -115,7 +115,7 @@ def stratified_subset(labels: NDArray[np.integer], size: int = SUBSET) -> NDArra
 
 
 def robustness(
-    reader: DigitReader, images: NDArray[np.uint8], labels: NDArray[np.integer], size: int = SUBSET
+    reader: Classifier, images: NDArray[np.uint8], labels: NDArray[np.integer], size: int = SUBSET
 ) -> list[Curve]:
     """Return the error curves of a network under each of DISTORTIONS; seconds for 2,000 images.
 
@@ -137,7 +137,7 @@ def robustness(
 
     def count(shown: Tensor) -> int:
         logits = np.concatenate([predict_digits(reader, part.numpy()) for part in shown.split(PART)])
-        return int(misread(logits, classes).sum())
+        return int(misclassified(logits, classes).sum())
 
     plain = count(digits)
     curves = []

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenet.core.atomic_io import write_bytes
 from lenet.data.prepare import IMAGE_SHAPE
-from lenet.durable import write_bytes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -51,7 +51,7 @@ def export_onnx(reader: nn.Module, path: Path, metadata: Mapping[str, str]) -> N
     onnx and onnxscript.
 
     Args:
-        reader: from bytes to logits, as `DigitReader`; it stays as and where it is.
+        reader: from bytes to logits, as `Classifier`; it stays as and where it is.
         path: the file; a crash leaves the old one or the new.
         metadata: what the file says of itself (`metadata_props`), such as the run's fingerprint.
     """

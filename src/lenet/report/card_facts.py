@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lenet.config import Config, parse_config
-from lenet.data.prepared import read_card
-from lenet.durable import read_json
-from lenet.errors import LenetError
-from lenet.evaluation.doubtful import TEST_LABELS_SHA256
-from lenet.evaluation.stage import read_trained
-from lenet.export.stage import EXPORT
-from lenet.pipeline import BUILT_TRAIN, EVALUATION, QUALITY, REFIT, REFITTED, SEARCH, Gate, Params
-from lenet.project import Project
-from lenet.report.answer import Answer, answer
-from lenet.report.traces import validation_errors
-from lenet.runs import RunFolder
+from lenet.config.params import Gate, Params
+from lenet.config.schema import Config, parse_config
+from lenet.core.atomic_io import read_json
+from lenet.core.errors import LenetError
+from lenet.core.paths import BUILT_TRAIN, EVALUATION, QUALITY, REFIT, REFITTED, SEARCH
+from lenet.core.project import Project
+from lenet.data.arrays import read_card
+from lenet.evaluation.label_errors import TEST_LABELS_SHA256
+from lenet.pipeline.evaluate import read_trained
+from lenet.pipeline.export import EXPORT
+from lenet.report.run_links import validation_errors
+from lenet.report.summary import Summary, summarize
+from lenet.runs.run_dir import RunDir
 
 Tree = Mapping[str, Any]
 
@@ -37,7 +38,7 @@ class CardFacts:
         recipe: the rows of every seed of its variant, this one's among them.
         data: card.json of the prepared data set.
         gate: what a challenger is asked for.
-        answer: which variant was chosen, and whether chance explains it.
+        summary: which variant was chosen, and whether chance explains it.
         search: summary.json of the search, and results/refit.json; None where none took part.
         export: results/export.json where it is about this run, or None.
     """
@@ -51,7 +52,7 @@ class CardFacts:
     recipe: tuple[Tree, ...]
     data: Tree
     gate: Gate
-    answer: Answer
+    summary: Summary
     search: tuple[Tree, Tree] | None
     export: Tree | None
 
@@ -78,7 +79,7 @@ class CardFacts:
         return TEST_LABELS_SHA256 in self.data["raw"].values()
 
 
-def gather(project: Project, params: Params, folder: RunFolder) -> CardFacts:
+def gather(project: Project, params: Params, folder: RunDir) -> CardFacts:
     """Read what a card of the chosen run is written from.
 
     Raises:
@@ -106,7 +107,7 @@ def gather(project: Project, params: Params, folder: RunFolder) -> CardFacts:
         recipe=recipe,
         data=read_card(project.prepared(config.data.name)),
         gate=params.gate,
-        answer=answer(evaluation, quality, validation_errors(trained)),
+        summary=summarize(evaluation, quality, validation_errors(trained)),
         search=_search(project, evaluation),
         export=export if is_own else None,
     )

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from lenet.evaluation.measures import spread
-from lenet.report.answer import with_spread
+from lenet.evaluation.metrics import spread
 from lenet.report.card_facts import CardFacts, Tree
-from lenet.report.page import Table
-from lenet.report.quality import SHOWN_LEVELS, distorted_error
+from lenet.report.document import Table
+from lenet.report.quality_section import SHOWN_LEVELS, distorted_error
+from lenet.report.summary import with_spread
 
 NOT_MEASURED = "–"
 
@@ -18,11 +18,11 @@ NOT_MEASURED = "–"
 def recipe_table(facts: CardFacts) -> Table:
     """Return how the network was trained, knob by knob."""
     config = facts.config
-    optimizer, distortion = asdict(config.optimizer), config.distortion
+    optimizer, augmentation = asdict(config.optimizer), config.augmentation
     schedule = optimizer.pop("schedule")
     shift = (
-        f"random shifts of up to {distortion.shift} pixel{'s' * (distortion.shift != 1)}"
-        if distortion.shift
+        f"random shifts of up to {augmentation.shift} pixel{'s' * (augmentation.shift != 1)}"
+        if augmentation.shift
         else "none"
     )
     rows = [

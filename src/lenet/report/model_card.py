@@ -7,13 +7,13 @@ the card that a version got stays true, whichever version is the champion.
 
 from __future__ import annotations
 
-from lenet.evaluation.doubtful import DOUBTFUL_LABELS
-from lenet.report.answer import seeds
+from lenet.evaluation.label_errors import DOUBTFUL_LABELS
 from lenet.report.card_facts import CardFacts
 from lenet.report.card_tables import measures_table, provenance_table, recall_table, recipe_table, robustness_table
-from lenet.report.export import export_paragraph, export_table
-from lenet.report.page import Section, Table, markdown
+from lenet.report.document import Section, Table, markdown
+from lenet.report.export_section import export_paragraph, export_table
 from lenet.report.readme_table import results_table
+from lenet.report.summary import seeds
 from lenet.tracking.entities import MODEL_CARD
 
 DESCRIPTION_CHARACTERS = 5000
@@ -31,8 +31,8 @@ def model_card(facts: CardFacts) -> str:
     own, config = facts.own, facts.config
     lead = (
         f"LeNet-5 that tells the {config.data.classes} classes of {config.data.name} apart, as run"
-        f" {facts.identity['fingerprint'][:12]}: it misreads {own['misread']} of {facts.evaluation['images']:,} test"
-        f" images. Versions of {facts.model} in the MLflow registry have a card each."
+        f" {facts.identity['fingerprint'][:12]}: it misreads {own['misclassified']} of {facts.evaluation['images']:,}"
+        f" test images. Versions of {facts.model} in the MLflow registry have a card each."
     )
     sections = (
         _uses(facts),
@@ -42,7 +42,7 @@ def model_card(facts: CardFacts) -> str:
         _data(facts),
         _chosen(facts),
         Section("Recipe", (_network(facts),), recipe_table(facts)),
-        *([Section("Is it chance?", facts.answer.grounds)] if facts.answer.grounds else ()),
+        *([Section("Is it chance?", facts.summary.grounds)] if facts.summary.grounds else ()),
         *_robustness(facts),
         *_served(facts),
         Section("Provenance", ("“lenet replay RUN” trains it again and compares.",), provenance_table(facts)),
@@ -102,8 +102,10 @@ def _robustness(facts: CardFacts) -> tuple[Section, ...]:
     if table is None or facts.quality is None:
         return ()
     images = facts.quality["robustness"][0]["images"]
-    shift = facts.config.distortion.shift
-    shown = f"shifts of up to {shift} pixel{'s' * (shift > 1)} and no other distortion" if shift else "no distortion"
+    shift = facts.config.augmentation.shift
+    shown = (
+        f"shifts of up to {shift} pixel{'s' * (shift > 1)} and no other augmentation" if shift else "no augmentation"
+    )
     reading = f"Error on the same {images:,} test images, drawn by class, distorted. Training showed {shown}."
     return (Section("Robustness", (reading,), table),)
 
@@ -163,7 +165,7 @@ def _network(facts: CardFacts) -> str:
 
 
 def _chosen(facts: CardFacts) -> Section:
-    gate, told = facts.gate, [facts.answer.lead]
+    gate, told = facts.gate, [facts.summary.lead]
     told.append(
         f"Tried were {len(facts.evaluation['variants'])} variants; of {facts.variant}'s"
         f" {seeds(facts.found['test_error']['n'])} this is the one with the lowest validation error, which makes that"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lenet.durable import read_json, write_text
-from lenet.errors import LenetError
-from lenet.pipeline import EVALUATION
-from lenet.project import Project
-from lenet.report.answer import ranking, with_spread
-from lenet.report.page import Table, markdown_table
+from lenet.core.atomic_io import read_json, write_text
+from lenet.core.errors import LenetError
+from lenet.core.paths import EVALUATION
+from lenet.core.project import Project
+from lenet.report.document import Table, markdown_table
+from lenet.report.summary import ranking, with_spread
 
 README = "README.md"
 START, END = "<!-- results: written by `lenet report --readme` -->", "<!-- /results -->"

@@ -8,18 +8,19 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
-from lenet.data.prepared import training_digest
-from lenet.data.sets import ensure_prepared
-from lenet.durable import read_json
-from lenet.errors import Stopped
-from lenet.laboratory import check_feasible
-from lenet.metrics import write_metrics
-from lenet.pipeline import SEARCH_METRICS, Params
-from lenet.project import Project
+from lenet.config.params import Params
+from lenet.core.atomic_io import read_json
+from lenet.core.errors import Stopped
+from lenet.core.paths import SEARCH_METRICS
+from lenet.core.project import Project
+from lenet.data.arrays import training_digest
+from lenet.data.datasets import ensure_prepared
+from lenet.execution.runner import validate_resources
+from lenet.pipeline.dvc_metrics import write_metrics
 from lenet.search.dashboard import check_dashboard, dashboard
-from lenet.search.findings import SUMMARY, check_target
-from lenet.search.question import read_question
-from lenet.search.session import Session
+from lenet.search.results import SUMMARY, check_target
+from lenet.search.runner import SearchRunner
+from lenet.search.spec import read_spec
 from lenet.search.storage import open_storage, storage_errors, study_url
 
 
@@ -46,15 +47,15 @@ def search(
         LenetError: the database does not answer, or another command leads this search.
         Stopped: a signal ended it; what is done is safe.
     """
-    question = read_question(project, words)
+    question = read_spec(project, words)
     if has_dashboard:
         check_dashboard()
     target = None if into is None else check_target(into)
-    check_feasible(project, question.base)
+    validate_resources(project, question.base)
     url = study_url(project, question.search.storage)
     digest = training_digest(ensure_prepared(project, question.base.data.name, tell))
     storage = open_storage(project, url)
-    session = Session(question, storage, question.study_name(digest), tuple(words), tell)
+    session = SearchRunner(question, storage, question.study_name(digest), tuple(words), tell)
     with _stoppable(), dashboard(url, tell) if has_dashboard else nullcontext(), storage_errors(url):
         session.run(is_joining, target)
 

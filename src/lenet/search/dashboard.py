@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lenet.errors import ConfigError, LenetError, Stopped
-from lenet.urls import STUDY_VARIABLE, with_password, without_password
+from lenet.core.errors import ConfigError, LenetError, Stopped
+from lenet.core.urls import STUDY_VARIABLE, with_password, without_password
 
 HOST, PORT = "127.0.0.1", 8080
 SERVE = f"""
@@ -22,7 +22,7 @@ run_server(os.environ[{STUDY_VARIABLE!r}], sys.argv[1], int(sys.argv[2]))
 """
 """The dashboard's own command takes the database's URL as a word, which other users of the machine see."""
 
-FAREWELL_SECONDS = 5.0
+SHUTDOWN_TIMEOUT = 5.0
 
 
 def check_dashboard() -> None:
@@ -76,7 +76,7 @@ def dashboard(url: str, tell: Callable[[str], None]) -> Iterator[None]:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(FAREWELL_SECONDS)
+                process.wait(SHUTDOWN_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lenet.evaluation.canvas import BLUE, FEW_ERROR_TICKS, INK, LINE, SOFT, log_ticks
-from lenet.search.curves import GREY, PINK
-from lenet.search.labels import UNITS, objective_name, objective_text, ticks, value_text
-from lenet.search.standing import Standing
-from lenet.search.trial import MEASURE
+from lenet.evaluation.plots.style import BLUE, FEW_ERROR_TICKS, INK, LINE, SOFT, log_ticks
+from lenet.search.objective import MEASURE
+from lenet.search.plots.history import GREY, PINK
+from lenet.search.plots.labels import UNITS, objective_name, objective_text, ticks, value_text
+from lenet.search.trial_records import TrialRecord
 
 Figure = dict[str, Any]
 """`data`: a tree for each trace; `layout`."""
@@ -39,7 +39,7 @@ HEIGHT = 400
 COLUMNS, ROW_HEIGHT, GAP_X, GAP_Y = 3, 235, 0.045, 62
 """Of a figure of many panels; heights in pixels, the gap between columns as part of the width."""
 
-MOST_TICKS = 6
+MAX_TICKS = 6
 TICK_GAP = 0.07
 """Of an axis' length, what two ticks of an error are apart at the least."""
 
@@ -109,14 +109,14 @@ def field_axis(axis: dict[str, Any], values: Sequence[float]) -> None:
     is_log = axis.get("type") == "log"
     is_whole = all(isinstance(value, int) for value in values)
     found = ticks(values, is_log, is_whole)
-    axis["tickvals"] = found[:: -(-len(found) // MOST_TICKS)]
+    axis["tickvals"] = found[:: -(-len(found) // MAX_TICKS)]
     axis["ticktext"] = [f"{tick:.4g}" for tick in axis["tickvals"]]
 
 
 def whole_axis(axis: dict[str, Any], values: Sequence[int]) -> None:
     """Give an axis of whole numbers, such as epochs, ticks at some of them."""
     # Left to itself, Plotly puts ticks between two whole numbers that are far apart.
-    axis |= {"tickformat": "d"} | ({"dtick": 1} if max(values) - min(values) <= MOST_TICKS else {"nticks": MOST_TICKS})
+    axis |= {"tickformat": "d"} | ({"dtick": 1} if max(values) - min(values) <= MAX_TICKS else {"nticks": MAX_TICKS})
 
 
 def shade(colour: str) -> str:
@@ -145,7 +145,7 @@ def in_rows(figure: Figure, panels: int) -> None:
     layout["height"] = height + LAYOUT["margin"]["t"] + LAYOUT["margin"]["b"]
 
 
-def told(one: Standing | None) -> str:
+def told(one: TrialRecord | None) -> str:
     """Return what is shown of a trial where one points at it; of one that ended a moment ago nothing is known yet."""
     if one is None:
         return ""
@@ -157,7 +157,7 @@ def told(one: Standing | None) -> str:
     return "<br>".join([head, *fields])
 
 
-def mark(trace: Figure, kind: str, trials: Sequence[Standing | None]) -> None:
+def mark(trace: Figure, kind: str, trials: Sequence[TrialRecord | None]) -> None:
     """Show a trace's points as trials of a kind, each of which tells its values where one points at it."""
     trace["text"] = list(map(told, trials))
     line = {"width": 1.5, "color": COLOURS[kind]}

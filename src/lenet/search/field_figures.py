@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lenet.evaluation.canvas import BLUE
+from lenet.evaluation.plots.style import BLUE
 from lenet.search.dress import (
     HOVER,
     LAYOUT,
@@ -25,10 +25,10 @@ from lenet.search.dress import (
     told,
 )
 from lenet.search.importance import error_of, evaluator, importance
-from lenet.search.labels import field_lines, objective_name, percent, value_text
+from lenet.search.objective import MEASURE
 from lenet.search.parameter import Scalar
-from lenet.search.standing import Standing
-from lenet.search.trial import MEASURE
+from lenet.search.plots.labels import field_lines, objective_name, percent, value_text
+from lenet.search.trial_records import TrialRecord
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -84,7 +84,7 @@ def _choices(study: Study) -> list[Scalar]:
     return [choice for each in distributions for choice in getattr(each, "choices", ())]
 
 
-def slices(study: Study, found: Sequence[Standing]) -> Chart:
+def slices(study: Study, found: Sequence[TrialRecord]) -> Chart:
     """Return the validation error over each field."""
     from optuna.visualization import plot_slice
 

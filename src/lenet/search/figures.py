@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from lenet.search.dress import Chart
 from lenet.search.field_figures import parallel, share, slices
-from lenet.search.standing import Standing
 from lenet.search.trial_figures import epochs, every_trial, pareto
+from lenet.search.trial_records import TrialRecord
 
 if TYPE_CHECKING:
     from optuna import Study
 
 
-def draw_figures(study: Study, found: Sequence[Standing], objectives: Sequence[str]) -> list[Chart]:
+def draw_figures(study: Study, found: Sequence[TrialRecord], objectives: Sequence[str]) -> list[Chart]:
     """Return a search's figures, each with a heading and a sentence; where there is nothing to draw, that alone.
 
     Args:

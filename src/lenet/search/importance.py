@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BEST_TRIALS, BEST_SHARE = 5, 0.1
 """The best are a tenth of the trials, and not fewer than five: fewer are no distribution."""
 
-LEAST_TRIALS = 2 * BEST_TRIALS
+MIN_TRIALS = 2 * BEST_TRIALS
 """Complete trials below which any answer would be chance."""
 
 
@@ -50,10 +50,10 @@ def importance(study: Study) -> Importance:
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     measured = [trial for trial in complete if math.isfinite(error_of(trial))]
     count = len(measured)
-    if count < LEAST_TRIALS:
+    if count < MIN_TRIALS:
         return Importance(
             trials=count,
-            reason=f"{count} complete trial{'' if count == 1 else 's'}: at least {LEAST_TRIALS} tell what matters.",
+            reason=f"{count} complete trial{'' if count == 1 else 's'}: at least {MIN_TRIALS} tell what matters.",
         )
     if len({error_of(trial) for trial in measured}) == 1:
         return Importance(trials=count, reason="All complete trials have the same validation error.")

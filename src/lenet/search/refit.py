@@ -12,26 +12,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lenet.asking import Origin
-from lenet.config import Config, parse_config
-from lenet.durable import read_json, write_json, write_text
-from lenet.errors import ConfigError, LenetError
-from lenet.evaluation.measures import spread
-from lenet.evaluation.over_seeds import welch_test
-from lenet.outs import write_variant
-from lenet.parallel import Wish, ask_all
-from lenet.pipeline import PARAMS, REFIT, REFIT_RECIPE, REFITTED, SEARCH, Params, read_variant
-from lenet.project import Project
-from lenet.runs import FINISHED, RunFolder
-from lenet.search.findings import CANDIDATES, experiment
-from lenet.search.trial import MEASURE
-from lenet.stages import PIPELINE
+from lenet.config.params import Params, read_variant
+from lenet.config.schema import Config, parse_config
+from lenet.core.atomic_io import read_json, write_json, write_text
+from lenet.core.errors import ConfigError, LenetError
+from lenet.core.paths import PARAMS, REFIT, REFIT_RECIPE, REFITTED, SEARCH
+from lenet.core.project import Project
+from lenet.evaluation.metrics import spread
+from lenet.evaluation.stats.welch import welch_test
+from lenet.execution.local import RunRequest, run_all
+from lenet.pipeline.outs import write_variant
+from lenet.pipeline.stages import PIPELINE
+from lenet.runs.get_or_train import RunMetadata
+from lenet.runs.run_dir import FINISHED, RunDir
+from lenet.search.objective import MEASURE
+from lenet.search.results import CANDIDATES, experiment
 
 DECIMALS = 4
 """Of an error in percent."""
 
 
-Runs = list[tuple[Config, RunFolder]]
+Runs = list[tuple[Config, RunDir]]
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,16 @@ class Recipe:
         """Return the recipe with another budget."""
         return replace(self, config=replace(self.config, trainer=replace(self.config.trainer, epochs=epochs)))
 
-    def wishes(self, seeds: Sequence[int]) -> list[Wish]:
+    def wishes(self, seeds: Sequence[int]) -> list[RunRequest]:
         """Return a wish for a run with each seed."""
         configs = [self.config.with_seed(seed) for seed in seeds]
-        return [Wish(one, Origin(f"{REFITTED} trial={self.trial} seed={one.seed}", PIPELINE)) for one in configs]
+        return [
+            RunRequest(one, RunMetadata(f"{REFITTED} trial={self.trial} seed={one.seed}", PIPELINE)) for one in configs
+        ]
 
 
 @dataclass(frozen=True)
-class Trained:
+class RefitRecipe:
     """What came of one recipe with some seeds.
 
     Attributes:
@@ -106,16 +109,16 @@ def refit(project: Project, params: Params, tell: Callable[[str], None]) -> None
     epochs = base_configs[0].trainer.epochs
     recipes = [recipe.with_epochs(epochs) for recipe in own]
 
-    def train(*asked: list[Wish]) -> list[Trained]:
+    def train(*asked: list[RunRequest]) -> list[RefitRecipe]:
         wishes = [wish for block in asked for wish in block]
-        outcomes = iter(ask_all(project, wishes, params.search.workers, tell, may_fail=True))
+        outcomes = iter(run_all(project, wishes, params.search.workers, tell, may_fail=True))
         return [_sorted([(wish.config, next(outcomes).folder) for wish in block]) for block in asked]
 
     seeds = params.refit.seeds
     *tried, fresh = train(*(recipe.wishes(seeds) for recipe in recipes), own[0].wishes(seeds))
     if not fresh.runs:
         raise LenetError(f"trial {own[0].trial}, the search's best, trains with none of the seeds {list(seeds)}")
-    base = [Wish(config, Origin(f"{name} seed={config.seed}", PIPELINE)) for config in base_configs]
+    base = [RunRequest(config, RunMetadata(f"{name} seed={config.seed}", PIPELINE)) for config in base_configs]
     whole = [number for number, one in enumerate(tried) if not one.failed]
     for number in sorted(whole, key=lambda number: spread(tried[number].errors).mean):
         confirmed, baseline = train(recipes[number].wishes(confirming), base)
@@ -163,13 +166,13 @@ def _check_unseen(params: Params, searched: int) -> None:
             )
 
 
-def _sorted(runs: Runs) -> Trained:
+def _sorted(runs: Runs) -> RefitRecipe:
     """Tell the runs that were trained to their end from those that were not."""
     done = [(config, folder) for config, folder in runs if folder.state() == FINISHED]
-    return Trained(done, tuple(config.seed for config, folder in runs if folder.state() != FINISHED))
+    return RefitRecipe(done, tuple(config.seed for config, folder in runs if folder.state() != FINISHED))
 
 
-def _curse(recipe: Recipe, fresh: Trained) -> dict[str, Any]:
+def _curse(recipe: Recipe, fresh: RefitRecipe) -> dict[str, Any]:
     """Return what the search's best recipe gives with seeds that the search has not seen, on the search's budget."""
     found = fresh.tree()
     return {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from lenet.config import StoreUri
-from lenet.errors import ConfigError
-from lenet.schema import Name, Range
+from lenet.config.schema import StoreUri
+from lenet.config.validation import Bounds, Name
+from lenet.core.errors import ConfigError
 from lenet.search.samplers import Sampler
 
 Objective = Literal["val/error", "parameters", "latency_ms"]
-Positive = Annotated[int, Range(low=1)]
+Positive = Annotated[int, Bounds(low=1)]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Limits:
 
     parameters: Positive | None = None
     """Trainable numbers of the network; known before training, so that a network too large is never trained."""
-    latency_ms: Annotated[float, Range(above=0)] | None = None
+    latency_ms: Annotated[float, Bounds(above=0)] | None = None
     """Median time to read one digit on one CPU thread, in milliseconds."""
 
 
@@ -38,23 +38,23 @@ class SearchConfig:
     """What no trial may exceed."""
     sampler: Sampler
     """Who proposes: TPE, a Gaussian process, chance, a Sobol sequence, CMA-ES."""
-    startup_trials: Annotated[int, Range(low=0, high=100_000)]
+    startup_trials: Annotated[int, Bounds(low=0, high=100_000)]
     """Trials drawn at random before TPE, GP or CMA-ES look at what came out."""
     pruner: Literal["asha", "hyperband", "median", "none"]
     """Who ends a trial early."""
-    reduction_factor: Annotated[int, Range(low=2, high=64)]
+    reduction_factor: Annotated[int, Bounds(low=2, high=64)]
     """ASHA and Hyperband: one of so many trials goes on at each rung."""
     first_epoch: Positive
     """Epoch after which a trial may first be ended; from `epochs` on none is."""
-    epochs: Annotated[int, Range(low=1, high=100_000)]
+    epochs: Annotated[int, Bounds(low=1, high=100_000)]
     """Epochs of a trial that is not ended early."""
     trials: Positive | None
     """Trials in all, however often the search was interrupted; null: no limit but the time."""
-    minutes: Annotated[float, Range(above=0)] | None
+    minutes: Annotated[float, Bounds(above=0)] | None
     """Minutes in all in which the search was at work; trials that run at the end are finished."""
-    workers: Annotated[int, Range(low=0, high=1024)]
+    workers: Annotated[int, Bounds(low=0, high=1024)]
     """Processes, of one thread each on CPUs; 0: one a GPU, or one a core."""
-    seed: Annotated[int, Range(low=0, high=2**31 - 1)]
+    seed: Annotated[int, Bounds(low=0, high=2**31 - 1)]
     """Of every trial's training, and, with the worker's number, of the proposals."""
     storage: StoreUri | None
     """SQLAlchemy URL of the study (sqlite:///… or postgresql+psycopg://…); null: LENET_STUDY_STORAGE, or

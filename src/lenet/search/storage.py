@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet.config import StoreUri
-from lenet.errors import ConfigError, LenetError
-from lenet.locks import is_held, locked
-from lenet.project import Project
-from lenet.schema import parse
-from lenet.tracking.searches import SEARCHES
+from lenet.config.schema import StoreUri
+from lenet.config.validation import parse
+from lenet.core.errors import ConfigError, LenetError
+from lenet.core.file_lock import is_held, locked
+from lenet.core.project import Project
+from lenet.core.urls import STUDY_VARIABLE, taken_in, with_password, without_password
+from lenet.tracking.search_sync import SEARCHES
 from lenet.tracking.store import SQLITE, database_path
-from lenet.urls import STUDY_VARIABLE, taken_in, with_password, without_password
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 
-from lenet.search.attributes import SESSION
 from lenet.search.counts import Counts
 from lenet.search.pruners import build_pruner
-from lenet.search.question import Question
 from lenet.search.samplers import build_sampler
-from lenet.search.seats import SeatedStudy
+from lenet.search.spec import SearchSpec
 from lenet.search.storage import StudyStorage
+from lenet.search.study_queue import StudyQueue
+from lenet.search.trial_attributes import SESSION
 
 SECONDS_A_MINUTE = 60.0
 
 
-class SharedStudy(SeatedStudy):
+class SearchStudy(StudyQueue):
     """A search's study, as one process sees it.
 
     Args:
@@ -28,7 +28,7 @@ class SharedStudy(SeatedStudy):
         LenetError: the database does not answer.
     """
 
-    def __init__(self, question: Question, storage: StudyStorage, name: str, worker: int | None = None) -> None:
+    def __init__(self, question: SearchSpec, storage: StudyStorage, name: str, worker: int | None = None) -> None:
         self.question = question
         search = question.search
         sampler, pruner = build_sampler(search, worker or 0), build_pruner(search)

@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lenet.evaluation.canvas import ORANGE
-from lenet.search.curves import best_of, complete, kind_of, last_error
+from lenet.evaluation.plots.style import ORANGE
 from lenet.search.dress import (
     COLOURS,
     HOVER,
@@ -22,16 +21,17 @@ from lenet.search.dress import (
     told,
     whole_axis,
 )
-from lenet.search.findings import best_so_far
 from lenet.search.importance import error_of
-from lenet.search.standing import Standing
-from lenet.search.trial import MEASURE
+from lenet.search.objective import MEASURE
+from lenet.search.plots.history import best_of, complete, kind_of, last_error
+from lenet.search.results import best_so_far
+from lenet.search.trial_records import TrialRecord
 
 if TYPE_CHECKING:
     from optuna import Study
 
 
-def every_trial(study: Study, found: Sequence[Standing]) -> Chart:
+def every_trial(study: Study, found: Sequence[TrialRecord]) -> Chart:
     """Return each trial's validation error by its number, with the best so far."""
     from optuna.visualization import plot_optimization_history
 
@@ -65,7 +65,7 @@ def every_trial(study: Study, found: Sequence[Standing]) -> Chart:
     return Chart(heading, "Point at a trial to see its values; drag to look closer, double click to go back.", figure)
 
 
-def epochs(study: Study, found: Sequence[Standing]) -> Chart:
+def epochs(study: Study, found: Sequence[TrialRecord]) -> Chart:
     """Return each trial's validation error by epoch."""
     from optuna.visualization import plot_intermediate_values
 
@@ -90,7 +90,7 @@ def epochs(study: Study, found: Sequence[Standing]) -> Chart:
     return Chart(heading, "Blue: complete. Orange: the best. Grey: ended early.", figure)
 
 
-def pareto(study: Study, found: Sequence[Standing], objectives: Sequence[str]) -> Chart:
+def pareto(study: Study, found: Sequence[TrialRecord], objectives: Sequence[str]) -> Chart:
     """Return the validation error over the other objective, with the trials that no other beats in both."""
     from optuna.visualization import plot_pareto_front
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from lenet.errors import Stopped
-from lenet.exits import SIGNAL_BASE, guarded, hide_passwords
-from lenet.lifetime import die_with_parent
-from lenet.project import Project
+from lenet.core.cli_errors import SIGNAL_BASE, exit_on_error, hide_passwords
+from lenet.core.errors import Stopped
+from lenet.core.parent_death import die_with_parent
+from lenet.core.project import Project
 
 if TYPE_CHECKING:
-    from lenet.search.study import SharedStudy
-    from lenet.search.trial import Trials
+    from lenet.search.objective import Objective
+    from lenet.search.study import SearchStudy
 
 WAIT_SECONDS = 0.3
 """Between two looks at a study whose last trials others are at: one of them may leave its trial behind."""
@@ -36,7 +36,7 @@ def work(root: Path, home: Path, words: tuple[str, ...], slot: int) -> None:
     _listen()
     die_with_parent(signal.SIGTERM)
     try:
-        guarded(lambda: _obey(Project(root=root, home=home), words, slot))
+        exit_on_error(lambda: _obey(Project(root=root, home=home), words, slot))
     except _Obeyed as end:
         sys.exit(end.code)
 
@@ -70,27 +70,27 @@ def _listen() -> None:
 
 
 def _work(project: Project, words: tuple[str, ...], slot: int) -> None:
-    from lenet.data.prepared import training_digest
-    from lenet.parallel import take_gpu
-    from lenet.search.question import read_question
+    from lenet.data.arrays import training_digest
+    from lenet.execution.local import assign_gpu
+    from lenet.search.objective import Objective
+    from lenet.search.spec import read_spec
     from lenet.search.storage import open_storage, storage_errors, study_url
-    from lenet.search.study import SharedStudy
-    from lenet.search.trial import Trials
-    from lenet.training.processor import settle
+    from lenet.search.study import SearchStudy
+    from lenet.training.cpu_tuning import configure_openmp
 
-    settle()
-    take_gpu(slot)
-    question = read_question(project, words)
+    configure_openmp()
+    assign_gpu(slot)
+    question = read_spec(project, words)
     digest = training_digest(project.prepared(question.base.data.name))
     storage = open_storage(project, study_url(project, question.search.storage))
     name = question.study_name(digest)
     with storage_errors(storage.url), ExitStack() as stack:
-        seat = SharedStudy(question, storage, name).take_seat(stack)
-        shared = SharedStudy(question, storage, name, worker=seat)
-        _answer_all(shared, Trials(shared, digest), seat)
+        seat = SearchStudy(question, storage, name).register_worker(stack)
+        shared = SearchStudy(question, storage, name, worker=seat)
+        _answer_all(shared, Objective(shared, digest), seat)
 
 
-def _answer_all(shared: SharedStudy, trials: Trials, seat: int) -> None:
+def _answer_all(shared: SearchStudy, trials: Objective, seat: int) -> None:
     import lenet.training.fit  # noqa: F401  (its seconds of importing are not the first trial's)
 
     while True:

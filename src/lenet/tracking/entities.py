@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lenet.durable import TEMPORARY_SUFFIX, Shape
-from lenet.locks import is_held
-from lenet.runs import FAILED, FINISHED, KILLED, PRUNED, RUNNING, RunFolder
-from lenet.schema import flatten
-from lenet.tracking.state import DataSet, Desired, Point
+from lenet.config.validation import flatten
+from lenet.core.atomic_io import TEMPORARY_SUFFIX, Shape
+from lenet.core.file_lock import is_held
+from lenet.runs.run_dir import FAILED, FINISHED, KILLED, PRUNED, RUNNING, RunDir
+from lenet.tracking.run_content import DataSet, Desired, Point
 
 FINGERPRINT_TAG = "lenet.fingerprint"
 PARENT_TAG = "mlflow.parentRunId"
@@ -38,7 +38,7 @@ EVALUATION = "evaluation.json"
 EVALUATION_SHAPE: Shape = {"test_digest": str, "measures": {str: float}, "interval": [float], "evaluated": float}
 
 
-def evaluation(folder: RunFolder) -> dict[str, Any]:
+def evaluation(folder: RunDir) -> dict[str, Any]:
     """Return what the test set said of the run, or nothing where it was not asked."""
     try:
         return folder.read(EVALUATION, EVALUATION_SHAPE)
@@ -46,7 +46,7 @@ def evaluation(folder: RunFolder) -> dict[str, Any]:
         return {}
 
 
-def desired_run(folder: RunFolder, parent: str | None) -> Desired:
+def desired_run(folder: RunDir, parent: str | None) -> Desired:
     """Return what MLflow is to hold of a run.
 
     Args:
@@ -103,7 +103,7 @@ def _datasets(identity: dict[str, Any], tested: dict[str, Any]) -> dict[DataSet,
     return used
 
 
-def epoch_points(folder: RunFolder) -> list[Point]:
+def epoch_points(folder: RunDir) -> list[Point]:
     """Return the metrics of all epochs, by epoch."""
     history = folder.history()
     clock = folder.status()["attempts"][0]["started"] if history else 0.0
@@ -115,7 +115,7 @@ def epoch_points(folder: RunFolder) -> list[Point]:
     return points
 
 
-def measured(folder: RunFolder) -> list[tuple[Point, DataSet]]:
+def measured(folder: RunDir) -> list[tuple[Point, DataSet]]:
     """Return what tells of a trained network: the last epoch's validation, the test set's answer, each with its data.
 
     The validation part is one of the prepared training data, and goes by their digest.
@@ -127,7 +127,7 @@ def measured(folder: RunFolder) -> list[tuple[Point, DataSet]]:
     return found + [(point, datasets[TESTED_ON]) for point in _tested_points(tested, folder)]
 
 
-def _tested_points(tested: dict[str, Any], folder: RunFolder) -> list[Point]:
+def _tested_points(tested: dict[str, Any], folder: RunDir) -> list[Point]:
     """Return what the test set said, at the last epoch."""
     if not tested:
         return []
@@ -135,7 +135,7 @@ def _tested_points(tested: dict[str, Any], folder: RunFolder) -> list[Point]:
     return [Point(name, step, float(value), when) for name, value in tested["measures"].items()]
 
 
-def _tags(folder: RunFolder, identity: dict[str, Any], status: dict[str, Any], state: str) -> dict[str, str]:
+def _tags(folder: RunDir, identity: dict[str, Any], status: dict[str, Any], state: str) -> dict[str, str]:
     """Return the tags that tell where a run comes from and how it stands."""
     config = identity["config"]
     tags = {

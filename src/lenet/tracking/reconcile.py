@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenet.tracking.rows import CONTEXT, find_runs, read_run, reading, take_away
-from lenet.tracking.state import Actual, Content, DataSet, Desired, Difference, Point, compare, digest
+from lenet.tracking.run_content import Actual, Content, DataSet, Desired, Difference, Point, compare, digest
+from lenet.tracking.sqlite_rows import CONTEXT, find_runs, read_run, reading, take_away
 from lenet.tracking.store import database_path
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from lenet.locks import locked
+from lenet.core.file_lock import locked
 
 ARTIFACTS = "mlartifacts"
 """The folder of all artifacts, beside an SQLite store's file."""

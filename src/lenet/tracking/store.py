@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 from urllib.parse import urlsplit
 
-from lenet.config import StoreUri, TrackingConfig
-from lenet.durable import TEMPORARY_SUFFIX, replacing
-from lenet.errors import ConfigError, LenetError
-from lenet.locks import locked
-from lenet.project import Project
-from lenet.schema import parse
+from lenet.config.schema import StoreUri, TrackingConfig
+from lenet.config.validation import parse
+from lenet.core.atomic_io import TEMPORARY_SUFFIX, atomic_write
+from lenet.core.errors import ConfigError, LenetError
+from lenet.core.file_lock import locked
+from lenet.core.project import Project
+from lenet.core.urls import TRACKING_VARIABLE as URI_VARIABLE
+from lenet.core.urls import taken_in, with_password, without_password
 from lenet.tracking.relocation import ARTIFACTS, relocate
-from lenet.urls import TRACKING_VARIABLE as URI_VARIABLE
-from lenet.urls import taken_in, with_password, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,7 +51,7 @@ DATABRICKS = "databricks"
 BODY = "Response body:"
 """Before what a server answered, in MLflow's words."""
 
-MOST_SAID = 160
+MAX_SAID = 160
 """Characters of an error that one line shows; MLflow lists what it supports, and servers answer with pages."""
 
 SQLITE_REMEDIES = {
@@ -133,7 +133,7 @@ def reason(error: Exception) -> str:
     if body and answer.lstrip(" '\"").startswith("<"):
         text = f"{said} it answered with a web page, which MLflow does not"
     line = " ".join(text.splitlines()[0].split())
-    return line if len(line) <= MOST_SAID else f"{line[:MOST_SAID]}…"
+    return line if len(line) <= MAX_SAID else f"{line[:MAX_SAID]}…"
 
 
 def database_path(uri: str) -> Path | None:
@@ -141,7 +141,7 @@ def database_path(uri: str) -> Path | None:
     return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
 
 
-def be_patient() -> None:
+def set_http_defaults() -> None:
     """Set MLflow's patience, as far as the user has not; it is read when MLflow is imported."""
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
@@ -153,7 +153,7 @@ class StoreAwayError(LenetError):
 
 def store_failures() -> tuple[type[Exception], ...]:
     """Return what MLflow raises where a store is away, refuses, or answers with something else than MLflow does."""
-    be_patient()
+    set_http_defaults()
     from google.protobuf.json_format import ParseError
     from mlflow.exceptions import MlflowException
     from requests import RequestException
@@ -222,7 +222,7 @@ def open_store(project: Project, uri: str) -> MlflowClient:
     Raises:
         LenetError: the URI's kind is not one that MLflow tracks to, or an SQLite file is no store.
     """
-    be_patient()
+    set_http_defaults()
     import mlflow
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -281,7 +281,7 @@ def _make_database(path: Path) -> None:
 
     for left in path.parent.glob(f".{path.name}.*{TEMPORARY_SUFFIX}*"):  # by one that was killed at it
         left.unlink(missing_ok=True)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         mlflow.MlflowClient(f"{SQLITE}{temporary}").search_experiments(max_results=1)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("pragma journal_mode=wal")  # readers and a writer at once; a property of the file

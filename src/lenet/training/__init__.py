@@ -1,5 +1,5 @@
 """Training with Lightning; knows nothing of MLflow, DVC or Hydra."""
 
-from lenet.training.processor import settle
+from lenet.training.cpu_tuning import configure_openmp
 
-settle()  # before any module of this package imports torch
+configure_openmp()  # before any module of this package imports torch

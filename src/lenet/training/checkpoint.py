@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from lenet.durable import sha256_bytes, write_bytes
-from lenet.errors import DamagedError
+from lenet.core.atomic_io import sha256_bytes, write_bytes
+from lenet.core.errors import DamagedError
 
 KEPT = 2
 DIGEST_LENGTH = 16

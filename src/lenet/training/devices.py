@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lenet.config import Config
-from lenet.errors import ConfigError
+from lenet.config.schema import Config
+from lenet.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +32,7 @@ def choose_accelerator(config: Config) -> str:
     return "gpu"
 
 
-def lay_out(network: nn.Module, config: Config, accelerator: str) -> nn.Module:
+def set_memory_format(network: nn.Module, config: Config, accelerator: str) -> nn.Module:
     """Return the network with its weights in the memory order that trains fastest; their values stay.
 
     On a CPU convolutions and poolings with the channels innermost take a tenth less of a step; batch normalisation

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lenet.config import Config, parse_config
-from lenet.exits import TRACEBACK_VARIABLE
+from lenet.config.schema import Config, parse_config
+from lenet.core.cli_errors import TRACEBACK_VARIABLE
 
 LOOPBACK = "127.0.0.1"
 LEAVING_SECONDS = 10.0
@@ -73,13 +73,13 @@ def other_ranks(config: Config, prepared: Path, folder: Path) -> Iterator[None]:
 
 def _work() -> None:
     """Be one of the other ranks: rank 0 alone hears signals, keeps files and reports."""
-    from lenet.lifetime import die_with_parent
+    from lenet.core.parent_death import die_with_parent
 
     die_with_parent(signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     task = json.load(sys.stdin)
 
-    from lenet.errors import EXIT_FAILED, LenetError
+    from lenet.core.errors import EXIT_FAILED, LenetError
     from lenet.training.fit import fit_rank
 
     config, rank = parse_config(task["config"]), int(os.environ["LOCAL_RANK"])

@@ -18,18 +18,18 @@ from pytorch_lightning.strategies import DDPStrategy
 from safetensors.torch import save
 from torch import Tensor
 
-from lenet.config import Config
+from lenet.config.schema import Config
+from lenet.core.atomic_io import atomic_write, write_bytes, write_json
+from lenet.data.device_dataset import DeviceDataset, load_to_device, load_windows_to_device
 from lenet.data.loader import EVALUATION_BATCH, TrainingBatches
-from lenet.data.placed import PlacedSet, place, place_windows
-from lenet.durable import replacing, write_bytes, write_json
-from lenet.network.field import DigitReader, Field
-from lenet.network.lenet5 import INPUT_SIZE, build_network
+from lenet.models.lenet5 import INPUT_SIZE, build_network
+from lenet.models.preprocessing import Classifier, PadAndNormalize
 from lenet.training.checkpoint import DurableCheckpoints, newest_checkpoint
-from lenet.training.devices import choose_accelerator, lay_out
+from lenet.training.devices import choose_accelerator, set_memory_format
 from lenet.training.distributed import other_ranks
-from lenet.training.interrupts import Interrupts
 from lenet.training.module import LenetModule
 from lenet.training.progress import EpochBar
+from lenet.training.signals import GracefulStop
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 CHECKPOINTS = "checkpoints"
@@ -62,10 +62,12 @@ def fit(
     choose_accelerator(config)
     with (
         _threads(config.trainer.threads),
-        Interrupts() as interrupts,
+        GracefulStop() as interrupts,
         other_ranks(config, prepared, folder) if config.trainer.devices > 1 else nullcontext(),
     ):
-        _fit(config, prepared, folder, rank=0, keeper=_Keeper(config, folder, on_epoch, interrupts), say=say)
+        _fit(
+            config, prepared, folder, rank=0, keeper=_CheckpointCallback(config, folder, on_epoch, interrupts), say=say
+        )
 
 
 def fit_rank(config: Config, prepared: Path, folder: Path, rank: int) -> None:
@@ -85,10 +87,10 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class _Keeper(Callback):
+class _CheckpointCallback(Callback):
     """Keeps each epoch: checkpoint, then history, then whoever listens."""
 
-    def __init__(self, config: Config, folder: Path, on_epoch: Callable[[], None], interrupts: Interrupts) -> None:
+    def __init__(self, config: Config, folder: Path, on_epoch: Callable[[], None], interrupts: GracefulStop) -> None:
         self.checkpoints = DurableCheckpoints(folder / CHECKPOINTS, config.trainer.checkpoint_seconds, folder.name)
         self.interrupts = interrupts
         self._folder = folder
@@ -128,7 +130,12 @@ class _FollowerEpochs(Callback):
 
 
 def _fit(
-    config: Config, prepared: Path, folder: Path, rank: int, keeper: _Keeper | None, say: Callable[[str], None]
+    config: Config,
+    prepared: Path,
+    folder: Path,
+    rank: int,
+    keeper: _CheckpointCallback | None,
+    say: Callable[[str], None],
 ) -> None:
     _quiet_lightning()
     lightning.seed_everything(config.seed, verbose=False)
@@ -136,8 +143,8 @@ def _fit(
     checkpoints = keeper.checkpoints if keeper else DurableCheckpoints(folder / CHECKPOINTS, 0.0, folder.name)
     trainer = _trainer(config, [keeper, EpochBar(config)] if keeper else [_FollowerEpochs()], checkpoints)
     device = trainer.strategy.root_device
-    placed = place(prepared, config.data, device)
-    windows = place_windows(placed.images, INPUT_SIZE, config.distortion.shift)
+    placed = load_to_device(prepared, config.data, device)
+    windows = load_windows_to_device(placed.images, INPUT_SIZE, config.augmentation.shift)
     module = _build(config, placed, choose_accelerator(config))
     module.batches = TrainingBatches(
         windows, placed.labels, config.trainer.batch_size, config.seed, lambda: module.current_epoch, rank, world
@@ -161,9 +168,9 @@ def _fit(
         keeper.interrupts.check()  # heard after the last step: a sweep must not go on to its next run
 
 
-def _build(config: Config, placed: PlacedSet, accelerator: str) -> LenetModule:
-    network = lay_out(build_network(config.model, config.data.classes), config, accelerator)
-    return LenetModule(config, DigitReader(Field(placed.mean, placed.deviation), network))
+def _build(config: Config, placed: DeviceDataset, accelerator: str) -> LenetModule:
+    network = set_memory_format(build_network(config.model, config.data.classes), config, accelerator)
+    return LenetModule(config, Classifier(PadAndNormalize(placed.mean, placed.deviation), network))
 
 
 def _trainer(config: Config, callbacks: list[Callback], checkpoints: DurableCheckpoints) -> lightning.Trainer:
@@ -193,7 +200,7 @@ def _trainer(config: Config, callbacks: list[Callback], checkpoints: DurableChec
 
 
 @torch.inference_mode()
-def predict(reader: DigitReader, images: Tensor, device: torch.device) -> Tensor:
+def predict(reader: Classifier, images: Tensor, device: torch.device) -> Tensor:
     """Return the logits [n, classes] for bytes [n, 28, 28], in fp32 on the CPU."""
     reader = reader.to(device).eval()
     return torch.cat([reader(part.to(device)).float().cpu() for part in images.split(EVALUATION_BATCH)])
@@ -206,7 +213,7 @@ def _write_results(module: LenetModule, device: torch.device, folder: Path) -> N
         logits = module.validation_logits()
         if logits is None:
             logits = predict(module.reader, module.validation.images, device)
-        with replacing(folder / PREDICTIONS) as temporary, temporary.open("wb") as stream:
+        with atomic_write(folder / PREDICTIONS) as temporary, temporary.open("wb") as stream:
             np.savez(stream, logits=logits.numpy(), labels=module.validation.labels.cpu().numpy())
 
 

@@ -12,10 +12,10 @@ from torch.nn import functional
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from lenet.config import Config
-from lenet.data.loader import Chunk, EvaluationBatches, TrainingBatches
-from lenet.errors import DamagedError, RunFailedError
-from lenet.network.field import DigitReader
+from lenet.config.schema import Config
+from lenet.core.errors import DamagedError, RunFailedError
+from lenet.data.loader import BatchChunk, EvaluationBatches, TrainingBatches
+from lenet.models.preprocessing import Classifier
 from lenet.training.optimizers import build_optimizer, learning_rate_factor
 
 ERROR_DECIMALS = 4
@@ -26,7 +26,7 @@ HistoryRow = dict[str, float]
 
 
 class LenetModule(lightning.LightningModule):
-    """Trains a DigitReader as the config says.
+    """Trains a Classifier as the config says.
 
     Manual optimisation lets one training step hold several mini-batches, which takes away what Lightning costs a step.
 
@@ -35,7 +35,7 @@ class LenetModule(lightning.LightningModule):
         reader: the network with its field.
     """
 
-    def __init__(self, config: Config, reader: DigitReader) -> None:
+    def __init__(self, config: Config, reader: Classifier) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.config = config
@@ -74,7 +74,7 @@ class LenetModule(lightning.LightningModule):
         """Start the epoch's clock."""
         self._began = time.monotonic()
 
-    def training_step(self, chunk: Chunk, batch_idx: int) -> None:
+    def training_step(self, chunk: BatchChunk, batch_idx: int) -> None:
         """Take one optimizer step for each mini-batch of the chunk.
 
         Raises:

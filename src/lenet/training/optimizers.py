@@ -8,7 +8,15 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from lenet.config import AdamWConfig, ConstantConfig, CosineConfig, OneCycleConfig, Optimizer, Schedule, SgdConfig
+from lenet.config.schema import (
+    AdamWConfig,
+    ConstantConfig,
+    CosineConfig,
+    OneCycleConfig,
+    Optimizer,
+    Schedule,
+    SgdConfig,
+)
 
 
 def build_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

@@ -1,0 +1,1 @@
+"""The typed run config, its validation, and its composition from conf/ by Hydra."""

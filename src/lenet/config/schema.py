@@ -1,0 +1,257 @@
+"""What a run is asked to be: every knob of the project with its type, its range and its meaning.
+
+No DictConfig lives below this module: Hydra's composition is turned into these frozen dataclasses at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Literal
+
+from lenet.config.data_sources import OriginConfig
+from lenet.config.validation import Bounds, Matching, Name, parse
+from lenet.core.errors import ConfigError
+
+ExperimentName = Annotated[
+    str,
+    Matching(
+        r"\w(?:[\w. -]*[\w.-])?(?:/\w(?:[\w. -]*[\w.-])?)*",
+        "a name of letters, digits, '.', '_', '-' and, inside, spaces and '/'; each part begins with a letter or digit",
+    ),
+]
+"""Folders' names, and spaces in them."""
+
+StoreUri = Annotated[
+    str,
+    Matching(
+        r"(?!sqlite:///(?!/)(?:.*/)?\.\.(?:/|$)).*",
+        "within the project's home, from where a relative path is taken; for another place write the whole path, sqlite:////…",
+    ),
+]
+"""A database's or a server's address; a file outside the home is one that was typed as an absolute path."""
+
+Positive = Annotated[int, Bounds(low=1)]
+Fraction = Annotated[float, Bounds(low=0, high=1)]
+
+
+IDLE = ("name", "tracking")
+IDLE_TRAINER = ("accelerator", "strategy", "threads", "checkpoint_seconds", "progress")
+"""Keys of a config, and of its trainer, that cannot change the trained weights."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The data set and how much of it is trained on."""
+
+    name: Name
+    """Folder under data/raw and data/prepared, and the file's name in conf/data."""
+    classes: Annotated[int, Bounds(low=2, high=1000)]
+    """Number of classes; labels run from 0 to classes - 1."""
+    train_size: Positive | None
+    """Training images, a stratified subset; null takes all that validation leaves."""
+    validation_size: Annotated[int, Bounds(low=0)]
+    """Images held out of the official training set, the same ones for every run; 0 trains on all."""
+    origin: OriginConfig | None = None
+    """Where the files come from; only fetching reads it."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network."""
+
+    name: Literal["lenet5"]
+    """Architecture: lenet5 is the textbook network of 61,706 parameters on 32×32 inputs."""
+    activation: Literal["tanh", "scaled_tanh", "sigmoid", "relu", "gelu", "silu"]
+    """After every layer but the last; scaled_tanh is 1.7159·tanh(2a/3) (LeCun et al. 1998, Appendix A)."""
+    pooling: Literal["average", "max"]
+    """Subsampling after both convolutions."""
+    normalization: Literal["none", "batch"]
+    """Batch normalisation after both convolutions, or nothing."""
+    initialization: Literal["xavier", "kaiming", "fan_in"]
+    """Initial weights; fan_in is uniform in ±2.4/fan-in (LeCun et al. 1998, Section III)."""
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """What happens to a training image before it is shown."""
+
+    name: Literal["none", "shift"]
+    shift: Annotated[int, Bounds(low=0, high=8)]
+    """Largest random translation in pixels, drawn anew for each image and epoch; 0 is none."""
+
+
+@dataclass(frozen=True)
+class ConstantConfig:
+    """The learning rate stays as it is."""
+
+    name: Literal["constant"]
+
+
+@dataclass(frozen=True)
+class CosineConfig:
+    """Half a cosine from the learning rate down to a fraction of it."""
+
+    name: Literal["cosine"]
+    final_fraction: Fraction
+    """Last rate as a fraction of the learning rate."""
+
+
+@dataclass(frozen=True)
+class OneCycleConfig:
+    """Linear warm-up to the learning rate, then linear decay to a fraction of it (after Smith, 2018)."""
+
+    name: Literal["one_cycle"]
+    warmup_fraction: Fraction
+    """Part of all steps spent warming up."""
+    final_fraction: Fraction
+    """Last rate as a fraction of the learning rate."""
+
+
+@dataclass(frozen=True)
+class StepConfig:
+    """The learning rate is multiplied by a factor every few epochs."""
+
+    name: Literal["step"]
+    every_epochs: Positive
+    factor: Annotated[float, Bounds(above=0, high=1)]
+
+
+Schedule = ConstantConfig | CosineConfig | OneCycleConfig | StepConfig
+LearningRate = Annotated[float, Bounds(above=0, high=100)]
+WeightDecay = Annotated[float, Bounds(low=0, high=10)]
+LabelSmoothing = Annotated[float, Bounds(low=0, high=0.99)]
+Moment = Annotated[float, Bounds(low=0, high=0.99999)]
+
+
+@dataclass(frozen=True)
+class SgdConfig:
+    """Stochastic gradient descent with momentum; weight decay is added to the gradient."""
+
+    name: Literal["sgd"]
+    learning_rate: LearningRate
+    momentum: Moment
+    nesterov: bool
+    weight_decay: WeightDecay
+    label_smoothing: LabelSmoothing
+    schedule: Schedule
+
+
+@dataclass(frozen=True)
+class AdamConfig:
+    """Adam (Kingma & Ba, 2015); weight decay is added to the gradient."""
+
+    name: Literal["adam"]
+    learning_rate: LearningRate
+    beta1: Moment
+    beta2: Moment
+    weight_decay: WeightDecay
+    label_smoothing: LabelSmoothing
+    schedule: Schedule
+
+
+@dataclass(frozen=True)
+class AdamWConfig:
+    """AdamW (Loshchilov & Hutter, 2019); weight decay is decoupled from the gradient."""
+
+    name: Literal["adamw"]
+    learning_rate: LearningRate
+    beta1: Moment
+    beta2: Moment
+    weight_decay: WeightDecay
+    label_smoothing: LabelSmoothing
+    schedule: Schedule
+
+
+Optimizer = SgdConfig | AdamConfig | AdamWConfig
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How long, in what portions and on what the network is trained."""
+
+    epochs: Annotated[int, Bounds(low=1, high=100_000)]
+    """Passes over the training images."""
+    batch_size: Annotated[int, Bounds(low=1, high=65_536)]
+    """Images a step, over all devices together."""
+    precision: Literal["fp32", "bf16"]
+    """Arithmetic of the forward and backward pass; weights stay fp32."""
+    devices: Annotated[int, Bounds(low=1, high=64)]
+    """Processes that share each batch; more than one trains with DDP."""
+    accelerator: Literal["auto", "cpu", "gpu"]
+    """auto takes a GPU where there is one."""
+    strategy: Literal["auto", "ddp"]
+    """auto is ddp when there is more than one device."""
+    threads: Annotated[int, Bounds(low=0, high=1024)]
+    """CPU threads of torch; 0 leaves it to torch."""
+    checkpoint_seconds: Annotated[float, Bounds(low=0)]
+    """Least time between two checkpoints, which are taken at an epoch's end; 0 takes one every epoch."""
+    progress: bool
+    """Show a progress bar on a terminal."""
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Where runs are shown."""
+
+    uri: StoreUri | None
+    """MLflow tracking URI; null is MLFLOW_TRACKING_URI, or else SQLite in the project's home."""
+    experiment: ExperimentName | None
+    """MLflow experiment; null is MLFLOW_EXPERIMENT_NAME, or else lenet5."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run, whole."""
+
+    name: Name
+    """The variant this run belongs to; a label, no part of the identity."""
+    seed: Annotated[int, Bounds(low=0, high=2**32 - 1)]
+    """Draws the initial weights, the order of the images and their augmentation."""
+    data: DataConfig
+    model: ModelConfig
+    augmentation: AugmentationConfig
+    optimizer: Optimizer
+    trainer: TrainerConfig
+    tracking: TrackingConfig
+
+    def identity(self) -> dict[str, Any]:
+        """Return the part of the config that can change the trained weights, as a plain tree."""
+        return identity_of(self.tree())
+
+    def tree(self) -> dict[str, Any]:
+        """Return every knob as a plain tree, without the data set's origin."""
+        tree = asdict(self)
+        del tree["data"]["origin"]
+        return tree
+
+    def with_seed(self, seed: int) -> Config:
+        """Return the same config with another seed."""
+        return replace(self, seed=seed)
+
+
+def identity_of(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a config's plain tree that can change the trained weights."""
+    trainer = {name: value for name, value in tree["trainer"].items() if name not in IDLE_TRAINER}
+    return {name: value for name, value in tree.items() if name not in IDLE} | {"trainer": trainer}
+
+
+def parse_config(tree: Any) -> Config:
+    """Turn a composed tree into a Config, checking what single fields cannot know.
+
+    Raises:
+        ConfigError: a key, type, name, range or combination is not allowed.
+    """
+    config: Config = parse(Config, tree, "")
+    if config.trainer.batch_size % config.trainer.devices:
+        raise ConfigError(
+            f"trainer.batch_size={config.trainer.batch_size}:"
+            f" must be a multiple of trainer.devices={config.trainer.devices}"
+        )
+    if config.augmentation.name == "none" and config.augmentation.shift:
+        raise ConfigError(
+            f"augmentation.shift={config.augmentation.shift}: augmentation=none has none; use augmentation=shift"
+        )
+    if isinstance(config.optimizer, SgdConfig) and config.optimizer.nesterov and config.optimizer.momentum == 0:
+        raise ConfigError("optimizer.nesterov=true: needs optimizer.momentum more than 0")
+    return config

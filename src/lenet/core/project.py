@@ -1,0 +1,97 @@
+"""Where things are: the workspace one stands in, and the home that all workspaces of a project share."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lenet.core.errors import LenetError
+
+HOME_VARIABLE = "LENET_HOME"
+MARKERS = ("conf/config.yaml", "params.yaml", "dvc.yaml")
+DVC_EXPERIMENTS = (".dvc", "tmp", "exps")
+DVC_EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
+"""DVC sets it for the stages of `dvc exp run`, in the workspace as in a temporary folder."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout and its home.
+
+    Attributes:
+        root: the workspace: conf, data, results; a copy of the project in DVC's temporary experiments.
+        home: what must be one for all copies: run folders, MLflow's database, their locks.
+    """
+
+    root: Path
+    home: Path
+
+    @property
+    def is_experiment(self) -> bool:
+        """Whether this is an experiment of DVC's, whose results nobody has asked to keep yet."""
+        return bool(os.environ.get(DVC_EXPERIMENT_VARIABLE)) or _copied_from(self.root) is not None
+
+    def refuse_experiment(self, what: str) -> None:
+        """Refuse what changes more than the workspace, where this is an experiment of DVC's.
+
+        Args:
+            what: what was asked for, as it is typed.
+
+        Raises:
+            LenetError: it is one.
+        """
+        if self.is_experiment:
+            raise LenetError(
+                f"{what}: not in an experiment of DVC's, which is kept apart; `dvc exp apply` it in the project, then"
+                " ask there"
+            )
+
+    @property
+    def conf(self) -> Path:
+        """The Hydra configuration."""
+        return self.root / "conf"
+
+    @property
+    def runs(self) -> Path:
+        """The run folders."""
+        return self.home / "runs"
+
+    def raw(self, name: str) -> Path:
+        """The folder of a data set's original files."""
+        return self.root / "data" / "raw" / name
+
+    def prepared(self, name: str) -> Path:
+        """The folder of a data set's arrays and card."""
+        return self.root / "data" / "prepared" / name
+
+
+def find_project(start: Path | None = None) -> Project:
+    """Find the project that `start` (default: the working folder) lies in.
+
+    The home is LENET_HOME where it is set, otherwise the root of the checkout; a copy that DVC made for a temporary
+    experiment (`.dvc/tmp/exps/…`) has the home of the project it was copied from.
+
+    Raises:
+        LenetError: `start` lies in no project.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if all((folder / marker).is_file() for marker in MARKERS):
+            return Project(root=folder, home=_find_home(folder))
+    raise LenetError(f"{here}: not inside a LeNet Lab project (no folder above has {', '.join(MARKERS)}); cd into one")
+
+
+def _find_home(root: Path) -> Path:
+    named = os.environ.get(HOME_VARIABLE)
+    if named:
+        return Path(named).expanduser().resolve()
+    return _copied_from(root) or root
+
+
+def _copied_from(root: Path) -> Path | None:
+    """Return the project that DVC copied for a temporary experiment; None: `root` is no such copy."""
+    for folder in root.parents:
+        if folder.parts[-len(DVC_EXPERIMENTS) :] == DVC_EXPERIMENTS:
+            return folder.parents[len(DVC_EXPERIMENTS) - 1]
+    return None

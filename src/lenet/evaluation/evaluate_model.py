@@ -1,0 +1,116 @@
+"""All that is measured of one network on the test set beside its error; one process a network where there are many.
+
+The test set is read here for each network after every choice of a recipe was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet.config.schema import parse_config
+from lenet.core.atomic_io import atomic_write
+from lenet.data.arrays import load_test
+from lenet.evaluation import metrics as measures
+
+DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class MeasuredModel:
+    """A trained network that is to be evaluated.
+
+    Attributes:
+        variant: its variant.
+        run: what the training stage wrote of it: seed, fingerprint, config, weights_sha256.
+        weights: its file.
+        predictions: where its logits go, float32 [n, classes].
+    """
+
+    variant: str
+    run: dict[str, Any]
+    weights: Path
+    predictions: Path
+
+
+def measure_network(network: MeasuredModel, prepared: Path, confidence: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Let one network read the test set; return its row of results and its qualities, as plain trees.
+
+    Args:
+        network: the network.
+        prepared: the prepared data set.
+        confidence: of every interval.
+
+    Raises:
+        DamagedError: the weights or the test set are not those on record.
+    """
+    import torch
+
+    from lenet.evaluation.calibration import expected_calibration_error, reliability
+    from lenet.evaluation.latency import count_parameters, count_weight_bytes
+    from lenet.evaluation.predict import load_reader, predict_digits
+    from lenet.evaluation.recall import class_recalls
+    from lenet.evaluation.robustness import robustness
+    from lenet.evaluation.stats.bootstrap import calibration_interval, negative_log_likelihood_interval
+
+    images, labels = load_test(prepared)
+    reader = load_reader(parse_config(network.run["config"]), network.weights, network.run["weights_sha256"])
+    logits = predict_digits(reader, images)
+    with atomic_write(network.predictions) as path, path.open("wb") as stream:
+        np.save(stream, logits)
+    row = {"seed": network.run["seed"], "fingerprint": network.run["fingerprint"]} | _row(logits, labels, confidence)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small batches: threads would wait for each other
+    try:
+        curves = robustness(reader, images, labels)
+    finally:
+        torch.set_num_threads(threads)
+    quality = {
+        "seed": network.run["seed"],
+        "fingerprint": network.run["fingerprint"],
+        "loss_interval": _rounded(negative_log_likelihood_interval(logits, labels, confidence)),
+        "calibration_error": round(expected_calibration_error(logits, labels), DECIMALS),
+        "calibration_interval": _rounded(calibration_interval(logits, labels, confidence)),
+        "reliability": [asdict(one) for one in reliability(logits, labels, confidence)],
+        "recalls": [asdict(one) for one in class_recalls(_confusion(logits, labels), confidence)],
+        "robustness": [asdict(curve) for curve in curves],
+        "parameters": count_parameters(reader),
+        "weight_bytes": count_weight_bytes(reader),
+    }
+    return row, quality
+
+
+def measure_networks(
+    networks: Sequence[MeasuredModel], prepared: Path, confidence: float, workers: int
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Let many networks read the test set, several at once where there are workers; raises as `measure_network`."""
+    if workers == 1 or len(networks) == 1:
+        return [measure_network(network, prepared, confidence) for network in networks]
+    from lenet.execution.local import training_pool
+
+    with training_pool(min(workers, len(networks))) as pool:
+        waiting = [pool.submit(measure_network, network, prepared, confidence) for network in networks]
+        return [one.result() for one in waiting]
+
+
+def _row(logits: NDArray[np.float32], labels: NDArray[np.uint8], confidence: float) -> dict[str, Any]:
+    wrong = int(measures.misclassified(logits, labels).sum())
+    return {
+        "misclassified": wrong,
+        "error": measures.error_percent(logits, labels),
+        "interval": _rounded(measures.exact_interval(wrong, len(labels), confidence)),
+        "loss": round(measures.negative_log_likelihood(logits, labels), 6),
+    }
+
+
+def _confusion(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return measures.confusion(logits, labels, logits.shape[1])
+
+
+def _rounded(interval: tuple[float, float]) -> list[float]:
+    return [round(interval[0], DECIMALS), round(interval[1], DECIMALS)]

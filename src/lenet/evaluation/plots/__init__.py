@@ -1,0 +1,1 @@
+"""Plots of runs, variants and predictions as PNG files."""

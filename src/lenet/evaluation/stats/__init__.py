@@ -1,0 +1,1 @@
+"""Intervals and tests, each with the paper it comes from."""

@@ -1,0 +1,137 @@
+"""Two networks on the same images: by how much do they differ, and is it chance?
+
+Every difference is a minus b: of errors in percentage points, so that below zero a is the better one. Two networks that
+read the same images are told apart by the images that only one of them misreads; two separate intervals would throw
+that pairing away, and with it most of the power.
+
+The test is McNemar's in its exact form, which never exceeds its level; its mid-p form has more power but may, and what
+is decided here must not pass by chance. The interval inverts Tango's score statistic (`tango`); the exact test is the
+stricter one, and its p can be just above 0.05 where the interval just excludes zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet.core.errors import LenetError
+from lenet.evaluation.metrics import CONFIDENCE, PERCENT
+from lenet.evaluation.stats.noninferiority import score_interval
+
+
+@dataclass(frozen=True)
+class PairedCounts:
+    """How often two networks misread the same images.
+
+    Attributes:
+        n: images.
+        both: misread by both.
+        only_a: misread by a alone.
+        only_b: misread by b alone.
+    """
+
+    n: int
+    both: int
+    only_a: int
+    only_b: int
+
+    @property
+    def error_a(self) -> float:
+        """Error of a in percent."""
+        return PERCENT * (self.both + self.only_a) / self.n
+
+    @property
+    def error_b(self) -> float:
+        """Error of b in percent."""
+        return PERCENT * (self.both + self.only_b) / self.n
+
+    @property
+    def difference(self) -> float:
+        """Error of a minus error of b, in percentage points."""
+        return PERCENT * (self.only_a - self.only_b) / self.n
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the images say about two networks.
+
+    Attributes:
+        counts: how often each misread them.
+        low: lower limit of the difference of errors a - b, in percentage points.
+        high: its upper limit.
+        confidence: of the interval.
+        p: of McNemar's exact test, two-sided.
+    """
+
+    counts: PairedCounts
+    low: float
+    high: float
+    confidence: float
+    p: float
+
+
+def count_pairs(misread_a: NDArray[np.bool_], misread_b: NDArray[np.bool_]) -> PairedCounts:
+    """Count the images that both networks, or one of them alone, misread.
+
+    Args:
+        misread_a: bool [n], the images that network a misreads, as `measures.misclassified` gives them.
+        misread_b: bool [n], the same for b, in the same order.
+
+    Raises:
+        LenetError: the two are not bool vectors of one length, or there is not one image.
+    """
+    if misread_a.ndim != 1 or misread_b.ndim != 1 or misread_a.dtype != bool or misread_b.dtype != bool:
+        kinds = f"{misread_a.dtype}{list(misread_a.shape)} and {misread_b.dtype}{list(misread_b.shape)}"
+        raise LenetError(f"{kinds} are not two bool [n]: one true or false for each image is needed")
+    if len(misread_a) != len(misread_b):
+        raise LenetError(f"{len(misread_a):,} and {len(misread_b):,} images cannot be paired: score both on the same")
+    if not len(misread_a):
+        raise LenetError("no image: nothing can be compared")
+    both = int(np.count_nonzero(misread_a & misread_b))
+    only_a, only_b = int(np.count_nonzero(misread_a)) - both, int(np.count_nonzero(misread_b)) - both
+    return PairedCounts(len(misread_a), both, only_a, only_b)
+
+
+def compare(misread_a: NDArray[np.bool_], misread_b: NDArray[np.bool_], confidence: float = CONFIDENCE) -> Comparison:
+    """Compare two networks on the same images; arguments and errors are those of `count_pairs`."""
+    counts = count_pairs(misread_a, misread_b)
+    low, high = score_interval(counts, confidence)
+    return Comparison(counts, low, high, confidence, mcnemar(counts.only_a, counts.only_b))
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Return the two-sided p of McNemar's exact test; 1.0 where no image tells the two apart.
+
+    Were both equally good, each image that one alone misreads would fall to either with probability one half
+    (McNemar, Psychometrika 12, 1947): the binomial test of the smaller count, doubled.
+    """
+    return min(1.0, 2.0 * mcnemar_worse(max(only_a, only_b), min(only_a, only_b)))
+
+
+def mcnemar_worse(only_a: int, only_b: int) -> float:
+    """Return the one-sided p of McNemar's exact test against the claim that a is worse than b."""
+    from scipy.special import bdtr  # without scipy.stats, whose import takes longer than the test
+
+    return float(bdtr(only_b, only_a + only_b, 0.5))
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Return the p-values adjusted so that the chance of any false alarm among them keeps its level, in their order.
+
+    The step-down of Holm (Scandinavian Journal of Statistics 6, 1979, 65-70); holds whatever their dependence.
+
+    Raises:
+        LenetError: one of them is not between 0 and 1.
+    """
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
+        p = p_values[place]
+        if not 0.0 <= p <= 1.0:
+            raise LenetError(f"p = {p:g}: must be between 0 and 1")
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p))
+        adjusted[place] = largest
+    return tuple(adjusted)

@@ -1,0 +1,1 @@
+"""The entry point of train.py: single runs, sweeps and the results table."""

@@ -1,0 +1,280 @@
+"""What happens behind Hydra's door: jobs are checked before any is trained, and a sweep ends with a table."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import secrets
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.experimental.callback import Callback
+
+from lenet.config.compose import register_resolvers, to_config
+from lenet.config.help_text import help_text
+from lenet.config.hydra_errors import own_faults, translate_hydra_errors
+from lenet.config.schema import Config
+from lenet.config.validation import flatten
+from lenet.core.atomic_io import read_json, remove, write_json, write_text
+from lenet.core.cli_errors import check_words, exit_on_error, hide_passwords, survive_any_terminal
+from lenet.core.deferred_scipy import defer_signal
+from lenet.core.errors import ConfigError, LenetError
+from lenet.core.file_lock import locked
+from lenet.core.gc_tuning import raise_gc_thresholds
+from lenet.core.project import Project, find_project
+from lenet.core.urls import without_password
+from lenet.hydra_app.results_table import Row, print_rows
+from lenet.runs.get_or_train import RunMetadata
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+SWEEPS = ".sweeps"
+"""Folder within runs/ that has a folder for each sweep at work."""
+
+ID_BYTES = 16
+SWEEP_ID = re.compile(rf"[0-9a-f]{{{2 * ID_BYTES}}}")
+SWEEP_LOCK = "lock"
+"""Held for as long as the sweep is at work."""
+
+DESCRIPTION = "sweep.json"
+CONCLUSION = "conclusion.txt"
+"""What a sweeper has to say below the table."""
+
+OUTCOMES = "[0-9]*.json"
+"""One file a job."""
+
+NAMED_GROUPS = ("model", "augmentation", "optimizer")
+"""Groups whose choice shows in a run's name; the variant is in it anyway, data and trainer are where and how."""
+
+
+BASIC_SWEEPER, OWN_SWEEPER = ".BasicSweeper", "hydra_plugins.lenet_sweeper."
+"""How the name of a sweeper's class ends that knows all its jobs beforehand, and how that of ours begins."""
+
+_at_work = ExitStack()
+"""Holds the lock of this process's sweep, and removes its folder. Not the callback's own: launchers send that to other
+processes."""
+
+
+def new_sweep_id() -> str:
+    """Return a sweep's id, drawn at random: process ids are not unique where containers share a home."""
+    return secrets.token_hex(ID_BYTES)
+
+
+def sweep_folder(project: Project, sweep: str) -> Path:
+    """Return a sweep's folder.
+
+    Args:
+        project: where runs live.
+        sweep: the sweep's id.
+
+    Raises:
+        ConfigError: it is no id.
+    """
+    if not SWEEP_ID.fullmatch(sweep):
+        raise ConfigError(f"hydra.callbacks.lenet.sweep={sweep}: is drawn by lenet; leave it out")
+    return project.runs / SWEEPS / sweep
+
+
+def folder_of(config: DictConfig) -> Path:
+    """Return the folder of the sweep that a config, Hydra's own part included, is of; its jobs have the same."""
+    return sweep_folder(project_of(config), str(config.hydra.callbacks.lenet.sweep))
+
+
+def run_app(train: Callable[[], Any]) -> None:
+    """Run Hydra's main so that a user's mistake is one line and a signal its exit code."""
+
+    def enter() -> None:
+        check_words(sys.argv[1:])
+        project = find_project(Path(sys.argv[0]).resolve().parent)
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(help_text(project.conf))
+            return
+        register_resolvers(project)
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra passes errors on, to become one line here
+        warnings.filterwarnings("ignore", message="Experimental rerun CLI option")  # who types it knows
+        with _at_work, translate_hydra_errors(project.conf, sys.argv[1:]):
+            train()
+
+    hide_passwords()
+    survive_any_terminal()
+    raise_gc_thresholds()
+    defer_signal()
+    exit_on_error(enter)
+
+
+def run_name(config: Config, overrides: Sequence[str]) -> str:
+    """Return what people call a run: its variant and what was asked to differ, each knob by its last name."""
+    changes_weights = dict(flatten(config.identity()))
+    named = []
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key in changes_weights or key.split("/")[0] in NAMED_GROUPS:
+            named.append(f"{key.split('.')[-1]}={value}")
+    if not any(part.startswith("seed=") for part in named):
+        named.append(f"seed={config.seed}")
+    return " ".join([config.name, *named])
+
+
+def run_job(tree: DictConfig) -> float | None:
+    """Answer one job of Hydra's, alone or of a sweep; return its validation error for Hydra's sweepers.
+
+    Raises:
+        SystemExit: it cannot be answered; Hydra would report an Exception in its own, longer way.
+    """
+    with own_faults():
+        return exit_on_error(lambda: _run_job(tree))
+
+
+def _run_job(tree: DictConfig) -> float | None:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from lenet.execution.runner import Runner
+
+    hydra = HydraConfig.get()
+    config, project = to_config(tree), find_project(Path(hydra.runtime.config_sources[1].path))
+    overrides = tuple(hydra.overrides.task)
+    is_sweep = hydra.mode == RunMode.MULTIRUN
+    name = run_name(config, overrides)
+    folder = sweep_folder(project, str(hydra.callbacks["lenet"]["sweep"])) if is_sweep else None
+    sweep = str(read_json(folder / DESCRIPTION)["name"]) if folder else None
+    with Runner(project) as laboratory:
+        origin = RunMetadata(name, sweep, overrides)
+        outcome = laboratory.run_allow_failure(config, origin) if is_sweep else laboratory.get_or_train(config, origin)
+    row = Row(outcome.folder.fingerprint, outcome.answer, dict(flatten(config.tree())))
+    if folder:
+        write_json(folder / f"{int(hydra.job.num):06d}.json", asdict(row))
+    else:
+        print_rows(project, [row])
+    return row.error(project)
+
+
+class SweepCallback(Callback):
+    """Checks every job of a sweep before the first is trained, and shows the table when the last is done.
+
+    Hydra turns an Exception of a callback into a warning; what must end the command is a SystemExit.
+
+    Args:
+        sweep: the sweep's id, which is read from the config: a job's is the same there.
+    """
+
+    def __init__(self, sweep: str = "") -> None:
+        pass
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Compose and check every job that the basic sweeper will run; nothing is written yet."""
+        exit_on_error(lambda: _begin_sweep(config))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Show the table and the link; failed jobs make the command fail."""
+        exit_on_error(lambda: _close_sweep(config))
+
+
+def project_of(config: DictConfig) -> Project:
+    """Return the project that a config composed by Hydra, its own part included, comes from."""
+    sources = {source.provider: source.path for source in config.hydra.runtime.config_sources}
+    return find_project(Path(sources["main"]))
+
+
+def compose_job(config: DictConfig, words: Sequence[str]) -> Config:
+    """Compose one job of a sweep.
+
+    Args:
+        config: the sweep's, Hydra's own part included.
+        words: the job's overrides, as Hydra has them.
+
+    Raises:
+        ConfigError: something is not allowed.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+
+    with translate_hydra_errors(project_of(config).conf, words):
+        tree = GlobalHydra.instance().config_loader().load_sweep_config(config, list(words))
+    return to_config(tree)
+
+
+def swept_words(config: DictConfig) -> list[str]:
+    """Return what the basic sweeper sweeps over: the overrides of a file (`hydra.sweeper.params`), then the typed.
+
+    They are as Hydra has them: a value that is swept stands there as it was typed.
+    """
+    from omegaconf import OmegaConf
+
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    return [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
+
+
+def write_summary(config: DictConfig, line: str) -> None:
+    """Leave a line that is shown below a sweep's table; the config is the sweep's, Hydra's own part included."""
+    write_text(folder_of(config) / CONCLUSION, f"{line}\n")
+
+
+def _begin_sweep(config: DictConfig) -> None:
+    from omegaconf import OmegaConf
+
+    sweeper = str(OmegaConf.select(config, "hydra.sweeper._target_"))
+    if sweeper.endswith(BASIC_SWEEPER):
+        _check_jobs(config)
+    if not sweeper.startswith(OWN_SWEEPER):  # which opens the sweep when it has checked what was asked for
+        open_sweep(config)
+
+
+def open_sweep(config: DictConfig) -> None:
+    """Make a sweep's folder, hold its lock until the sweep is over, and write down what was typed for its jobs."""
+    _at_work.close()  # a process is at one sweep at a time
+    folder = folder_of(config)
+    _at_work.enter_context(locked(folder / SWEEP_LOCK))
+    _at_work.callback(remove, folder, project_of(config).runs)
+    write_json(folder / DESCRIPTION, {"name": without_password(" ".join(swept_words(config)))})
+
+
+def _check_jobs(config: DictConfig) -> None:
+    from lenet.execution.runner import validate_resources
+
+    project = project_of(config)
+    for job in _grid(project, swept_words(config)):
+        validate_resources(project, compose_job(config, job))
+
+
+def _grid(project: Project, words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Give the overrides of each job that the basic sweeper will run; of two for one key the last one counts.
+
+    Raises:
+        ConfigError: a word cannot be read, or has no values to sweep over.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())  # glob(…) asks it
+    values: dict[str, list[str]] = {}
+    for word in words:
+        with translate_hydra_errors(project.conf, [word]):
+            (override,) = parser.parse_overrides([word])
+            key = override.get_key_element()
+            if override.is_interval_sweep():
+                raise ConfigError(f"{word}: is an interval, which lists no values; hydra/sweeper=optuna draws from one")
+            is_swept = override.is_sweep_override()
+            values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()] if is_swept else [word]
+            if not values[key]:
+                raise ConfigError(f"{word}: has no value")
+    yield from itertools.product(*values.values())
+
+
+def _close_sweep(config: DictConfig) -> None:
+    project = project_of(config)
+    folder = folder_of(config)
+    rows = [Row(**read_json(path)) for path in sorted(folder.glob(OUTCOMES))]
+    print_rows(project, rows)
+    if (folder / CONCLUSION).is_file():
+        print((folder / CONCLUSION).read_text(encoding="utf-8"), end="")
+    _at_work.close()
+    failed = [row for row in rows if row.is_failed]
+    if failed:
+        raise LenetError(f"{len(failed)} of {len(rows)} runs failed; the table says why")

@@ -1,0 +1,69 @@
+"""The building blocks that the LeNet-5 family shares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lenet.config.schema import ModelConfig
+
+SCALED_TANH_AMPLITUDE = 1.7159
+SCALED_TANH_SLOPE = 2.0 / 3.0
+FAN_IN_BOUND = 2.4
+
+
+class ScaledTanh(nn.Module):
+    """f(a) = 1.7159·tanh(2a/3), so that f(±1) = ±1 (LeCun et al. 1998, Appendix A)."""
+
+    def forward(self, activation: Tensor) -> Tensor:
+        """Squash elementwise; the shape stays."""
+        return SCALED_TANH_AMPLITUDE * torch.tanh(SCALED_TANH_SLOPE * activation)
+
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "tanh": nn.Tanh,
+    "scaled_tanh": ScaledTanh,
+    "sigmoid": nn.Sigmoid,
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+
+POOLINGS: dict[str, Callable[[], nn.Module]] = {
+    "average": lambda: nn.AvgPool2d(2),
+    "max": lambda: nn.MaxPool2d(2),
+}
+
+# Gain of the initial weights: what keeps the variance of a layer's output near that of its input.
+GAINS: dict[str, float] = {
+    "tanh": nn.init.calculate_gain("tanh"),
+    "scaled_tanh": 1.0,
+    "sigmoid": 4.0,  # 1 / slope at zero (Glorot & Bengio 2010)
+    "relu": nn.init.calculate_gain("relu"),
+    "gelu": nn.init.calculate_gain("relu"),
+    "silu": nn.init.calculate_gain("relu"),
+}
+
+
+def normalization(kind: str, channels: int) -> list[nn.Module]:
+    """Return the layers that follow a convolution of `channels` maps: batch normalisation, or none."""
+    return [nn.BatchNorm2d(channels)] if kind == "batch" else []
+
+
+def initialize(network: nn.Module, model: ModelConfig) -> None:
+    """Draw the weights of every convolution and linear layer from torch's generator; biases start at zero."""
+    for layer in network.modules():
+        if not isinstance(layer, nn.Conv2d | nn.Linear):
+            continue
+        if model.initialization == "xavier":
+            nn.init.xavier_uniform_(layer.weight, gain=GAINS[model.activation])
+        elif model.initialization == "kaiming":
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+        else:
+            bound = FAN_IN_BOUND / math.prod(layer.weight.shape[1:])
+            nn.init.uniform_(layer.weight, -bound, bound)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,1 @@
+"""params.yaml, the paths of the pipeline and the stages of dvc.yaml."""

@@ -1,0 +1,147 @@
+"""What the results of the long stages are made of, resolved by the compose stage into one file a stage.
+
+A stage of dvc.yaml depends on its file, build/conf/stages/<stage>.yaml, and not on conf/ or on folders of sources: a
+comment there, another mirror of the data, or code that draws a progress bar makes a stage stale that would come to the
+same results, and in a fresh clone, where there are no runs to answer from, trains for an hour. Code is digested as in a
+run's fingerprint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lenet.config.params import Params
+from lenet.core.atomic_io import remove, write_text
+from lenet.core.paths import STAGE_INPUTS
+from lenet.core.project import Project
+from lenet.data.datasets import load_data_config
+from lenet.runs.fingerprint import PACKAGE, code_digest, digest_sources
+from lenet.search.command import pipeline_words
+from lenet.search.spec import read_spec
+
+
+@dataclass(frozen=True)
+class Code:
+    """The sources that decide what a stage leaves.
+
+    Attributes:
+        start: the module whose imports are followed.
+        counted: packages and modules that count where they are imported.
+        ignored: those among them that change nothing of what the stage leaves.
+    """
+
+    start: str
+    counted: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+
+    def digest(self, package: Path = PACKAGE) -> str:
+        """Return the digest of the sources under a `lenet` package folder."""
+        return digest_sources(package, self.start, self.counted, self.ignored)
+
+
+CODE = {
+    "prepare": Code(
+        "lenet.data.prepare", ("lenet.data.idx", "lenet.data.prepare", "lenet.data.arrays", "lenet.data.split")
+    ),
+    "train": Code("lenet.pipeline.outs", ("lenet.pipeline.outs", "lenet.pipeline.dvc_metrics", "lenet.evaluation")),
+    "search": Code("lenet.search.runner", ("lenet.search",), ignored=("lenet.search.progress",)),
+    "refit": Code(
+        "lenet.search.refit",
+        (
+            "lenet.search.refit",
+            "lenet.search.results",
+            "lenet.pipeline.outs",
+            "lenet.pipeline.dvc_metrics",
+            "lenet.evaluation",
+        ),
+    ),
+    "evaluate": Code(
+        "lenet.pipeline.stages",
+        ("lenet.pipeline.stages", "lenet.pipeline.evaluate", "lenet.pipeline.dvc_metrics", "lenet.evaluation"),
+    ),
+    "export": Code(
+        "lenet.pipeline.export",
+        (
+            "lenet.evaluation.onnx_parity",
+            "lenet.evaluation.latency",
+            "lenet.evaluation.onnx_model",
+            "lenet.evaluation.predict",
+            "lenet.export",
+            "lenet.pipeline.dvc_metrics",
+            "lenet.models",
+        ),
+    ),
+    "register": Code(
+        "lenet.pipeline.register",
+        (
+            "lenet.evaluation.stats.welch",
+            "lenet.registry.pack_run",
+            "lenet.pipeline.register",
+            "lenet.report",
+            "lenet.registry.logged_models",
+            "lenet.registry.packaging",
+            "lenet.registry.provenance",
+            "lenet.registry.mlflow_registry",
+            "lenet.registry.manifest",
+        ),
+    ),
+    "report": Code(
+        "lenet.report.build_report", ("lenet.evaluation.stats.welch", "lenet.report", "lenet.report.search_section")
+    ),
+}
+"""By stage. Code that trains has a digest of its own, which is part of each run's fingerprint."""
+
+TRAINING = ("train", "search", "refit")
+"""Stages that train."""
+
+
+def resolve_inputs(project: Project, params: Params) -> dict[str, dict[str, Any]]:
+    """Return for each stage what its result is made of beside params.yaml and the outs of other stages.
+
+    Raises:
+        ConfigError: the data set's file or the search's is not right.
+    """
+    data = load_data_config(project.conf, params.data)
+    tree = asdict(data)
+    if tree["origin"] is not None:
+        del tree["origin"]["sources"]  # the digests say what the files are, wherever they come from
+    question = read_spec(project, pipeline_words(params))
+    budget = {"trials": question.search.trials, "minutes": question.search.minutes}
+    inputs: dict[str, dict[str, Any]] = {
+        "fetch": {"name": data.name, "origin": tree["origin"]},
+        "prepare": tree,
+        "search": question.meaning() | {"budget": budget},
+    }
+    for stage, code in CODE.items():
+        digests = {"training": code_digest()} if stage in TRAINING else {}
+        inputs[stage] = inputs.get(stage, {}) | {"code": digests | {"stage": code.digest()}}
+    return inputs
+
+
+def write_inputs(project: Project, inputs: dict[str, dict[str, Any]]) -> list[Path]:
+    """Write build/conf/stages/<stage>.yaml for each stage and delete those of stages that are no more."""
+    folder = project.root / STAGE_INPUTS
+    written = []
+    for stage, body in inputs.items():
+        path = folder / f"{stage}.yaml"
+        text = yaml.dump(body, Dumper=_Plain, sort_keys=False, allow_unicode=True)
+        write_text(path, f"# written by `lenet compose`: what the results of {stage} are made of\n{text}")
+        written.append(path)
+    for path in folder.glob("*.yaml"):
+        if path not in written:
+            remove(path, project.root)
+    return written
+
+
+class _Plain(yaml.SafeDumper):
+    """YAML without anchors, which would say of two values that they are one."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Plain.add_representer(tuple, yaml.SafeDumper.represent_list)

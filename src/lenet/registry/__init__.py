@@ -1,0 +1,1 @@
+"""The model registry: versions, aliases, provenance and the history of promotions."""

@@ -1,0 +1,1 @@
+"""Run directories: identity, get-or-train, listing and cleanup."""

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from lenet.config.schema import Config
+from lenet.core.atomic_io import sha256_file, write_json
+from lenet.data.arrays import load_test, read_card
+from lenet.evaluation.calibration import expected_calibration_error
+from lenet.evaluation.evaluate_model import MeasuredModel, measure_network
+from lenet.evaluation.metrics import exact_interval
+from lenet.evaluation.stats.bootstrap import calibration_interval, negative_log_likelihood_interval
+from lenet.models.lenet5 import build_network
+from lenet.models.preprocessing import Classifier, PadAndNormalize
+
+IMAGES = 230
+"""More than the tiny set's own hundred, and no round number."""
+
+CONFIDENCE = 0.8
+
+
+@pytest.fixture
+def larger(prepared: Path, tmp_path: Path) -> Path:
+    """The tiny set with another test part."""
+    folder = shutil.copytree(prepared, tmp_path / "larger")
+    source = np.random.default_rng(6)
+    np.save(folder / "test" / "images.npy", source.integers(0, 256, (IMAGES, 28, 28), dtype=np.uint8))
+    np.save(folder / "test" / "labels.npy", source.integers(0, 10, IMAGES, dtype=np.uint8))
+    card = read_card(folder)
+    for name in ("test/images.npy", "test/labels.npy"):
+        card["arrays"][name] = sha256_file(folder / name)
+    write_json(folder / "card.json", card)
+    return folder
+
+
+def test_every_figure_is_of_all_images_at_the_confidence_that_was_asked_for(
+    make_config: Callable[..., Config], larger: Path, tmp_path: Path
+) -> None:
+    config, weights = make_config(seed=4), tmp_path / "weights.safetensors"
+    torch.manual_seed(4)
+    reader = Classifier(PadAndNormalize(0.4, 0.3), build_network(config.model, 10)).eval()
+    save_file(reader.state_dict(), weights)
+    run: dict[str, Any] = {"seed": 4, "fingerprint": "f" * 64, "config": config.tree()}
+    run["weights_sha256"] = sha256_file(weights)
+    row, quality = measure_network(MeasuredModel("tanh", run, weights, tmp_path / "logits.npy"), larger, CONFIDENCE)
+
+    images, labels = load_test(larger)
+    logits = np.load(tmp_path / "logits.npy")
+    with torch.inference_mode():
+        assert logits == pytest.approx(reader(torch.from_numpy(images)).numpy(), abs=1e-4)
+    wrong = int((logits.argmax(axis=1) != labels).sum())
+    powers = np.exp(logits.astype(np.float64))
+    likelihood = np.log(powers[np.arange(IMAGES), labels] / powers.sum(axis=1))
+    assert (row["seed"], row["fingerprint"], row["misclassified"]) == (4, "f" * 64, wrong)
+    assert row["error"] == pytest.approx(100 * wrong / IMAGES)
+    assert row["loss"] == pytest.approx(-likelihood.mean(), abs=1e-6)
+    assert row["interval"] == pytest.approx(exact_interval(wrong, IMAGES, CONFIDENCE), abs=1e-4)
+
+    low, high = negative_log_likelihood_interval(logits, labels, CONFIDENCE)
+    assert quality["loss_interval"] == pytest.approx([low, high], abs=1e-3)
+    assert low < row["loss"] < high
+    assert quality["calibration_error"] == pytest.approx(expected_calibration_error(logits, labels), abs=1e-3)
+    assert quality["calibration_interval"] == pytest.approx(calibration_interval(logits, labels, CONFIDENCE), abs=1e-3)
+    assert sum(one["images"] for one in quality["reliability"]) == IMAGES
+    for label, one in enumerate(quality["recalls"]):
+        of_class = labels == label
+        right = int((logits[of_class].argmax(axis=1) == label).sum())
+        assert (one["label"], one["images"], one["right"]) == (label, of_class.sum(), right)
+        assert one["interval"] == pytest.approx(exact_interval(right, int(of_class.sum()), CONFIDENCE))
+    for curve in quality["robustness"]:
+        assert curve["images"] == IMAGES
+        plain = {"scale": 1}.get(curve["distortion"], 0)
+        assert curve["misclassified"][curve["levels"].index(plain)] == wrong
+    assert (quality["parameters"], quality["weight_bytes"]) == (61_706, 4 * 61_708)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lenet.core.errors import ConfigError
+from lenet.search.counts import Counts
+from lenet.search.results import best_so_far, check_target, copy_results, summary
+from lenet.search.spec import SearchSpec
+from lenet.search.trial_records import TrialRecord
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A search's folder, with two pictures."""
+    found = tmp_path / "searches" / "one"
+    (found / "plots").mkdir(parents=True)
+    for name in ("best.yaml", "trials.csv", "search.html", "plots/history.png", "plots/learning.png"):
+        (found / name).write_text(name)
+    return found
+
+
+def test_what_else_lies_there_stays(folder: Path, tmp_path: Path) -> None:
+    into = tmp_path / "thesis.2026"
+    (into / "plots").mkdir(parents=True)
+    for name in ("plots/mine.png", "plots/front.png", "chapter.md"):
+        (into / name).write_text("mine")
+    copy_results(folder, into)
+    assert (into / "plots" / "mine.png").read_text() == "mine"
+    assert (into / "chapter.md").read_text() == "mine"
+    assert not (into / "plots" / "front.png").exists()  # of another search, which had two objectives
+    assert (into / "plots" / "history.png").read_text() == "plots/history.png"
+    assert (into / "best.yaml").read_text() == "best.yaml"
+    assert (tmp_path / "thesis.2026.html").read_text() == "search.html"
+
+
+def test_a_place_that_is_none_is_refused_before_anything_is_searched(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for into in (Path("/"), tmp_path / "file"):
+        with pytest.raises(ConfigError, match=f"^--into {into}: is no folder"):
+            check_target(into)
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        assert check_target(Path()) == tmp_path
+    finally:
+        os.chdir(before)
+
+
+def trial(number: int, state: str, error: float | None, epochs: int, is_feasible: bool = True) -> TrialRecord:
+    values = {} if error is None else {"val/error": error}
+    outcome = {"epochs": epochs, "ended": 100.0 + number}
+    return TrialRecord(number, state, values, f"{number:02x}" * 32, {"rate": number}, is_feasible, outcome, {})
+
+
+TRIALS = [
+    trial(0, "PRUNED", None, 1),
+    trial(1, "COMPLETE", 0.9, 5),
+    trial(2, "FAIL", None, 2),
+    trial(3, "COMPLETE", 0.5, 5, is_feasible=False),
+    trial(4, "COMPLETE", 0.7, 5),
+    trial(5, "COMPLETE", 0.8, 5),
+]
+
+
+def test_a_search_in_numbers(ask: Callable[..., SearchSpec]) -> None:
+    question = ask(epochs=5)
+    body = summary(question, "tiny-1", TRIALS, Counts(complete=4, pruned=1, failed=1, running=2, waiting=3))
+    assert body["trials"] == {"complete": 4, "pruned": 1, "failed": 1, "all": 6}  # those that have ended
+    assert (body["epochs"], body["epochs_unpruned"]) == (23, 30)
+    assert body["best"] == {"trial": 4, "run": "04" * 32, "val_error": 0.7, "values": {"rate": 4}}
+    assert body["front"] == [{"trial": 4, "run": "04" * 32, "val/error": 0.7}]
+    assert body["history"] == best_so_far(TRIALS)
+    none = summary(question, "tiny-1", TRIALS[:1], Counts(complete=0, pruned=1, failed=0, running=0, waiting=0))
+    assert (none["best"], none["history"], none["front"]) == (None, [], [])
+
+
+def test_the_best_so_far_ends_at_the_first_open_trial() -> None:
+    assert best_so_far(TRIALS) == [[1, 0.9, 101.0], [2, 0.9, 102.0], [3, 0.9, 103.0], [4, 0.7, 104.0], [5, 0.7, 105.0]]
+    assert best_so_far([*TRIALS[:4], trial(4, "RUNNING", None, 1), TRIALS[5]]) == best_so_far(TRIALS)[:3]
