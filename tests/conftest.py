@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import shutil
 import signal
@@ -182,10 +183,27 @@ def showcase(project: Project, make_config: Callable[..., Config], empty_store: 
     return made
 
 
+@pytest.fixture(autouse=True)
+def fresh_logging() -> Iterator[None]:
+    """Pass log messages on to pytest's handlers, and take back what a command configured for its process."""
+    root = logging.getLogger("lenet")
+    root.setLevel(logging.INFO)
+    yield
+    root.handlers.clear()
+    root.propagate = True
+
+
 @pytest.fixture
-def said() -> list[str]:
-    """Lines told to `said.append`."""
-    return []
+def said(fresh_logging: None) -> list[str]:
+    """The log messages of the test, one entry each."""
+
+    class ListHandler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    lines: list[str] = []
+    logging.getLogger("lenet").addHandler(ListHandler())
+    return lines
 
 
 LONGEST = ("test_repro.py", "test_promote.py", "test_interrupted.py", "test_ui.py", "test_train.py", "test_sweeper.py")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -14,17 +15,20 @@ from lenet.core.cli_errors import check_words, exit_on_error, hide_passwords, su
 from lenet.core.deferred_scipy import defer_signal
 from lenet.core.errors import EXIT_FAILED
 from lenet.core.gc_tuning import raise_gc_thresholds
+from lenet.core.log import configure_logging
 
 if TYPE_CHECKING:
     from lenet.core.project import Project
     from lenet.gate.promote import PromotionResult
 
+_tell = logging.getLogger(__name__).info
 Arguments = argparse.Namespace
 Command = Callable[["Project", Arguments], None]
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run one command; the process's exit code says whether it was done."""
+    configure_logging()
     hide_passwords()
     raise_gc_thresholds()
     defer_signal()
@@ -107,10 +111,6 @@ def build_parser() -> argparse.ArgumentParser:
     report = add("report", _report, "stage: write results/report.html and results/report.md")
     report.add_argument("--readme", action="store_true", help="write the table of results into README.md instead")
     return parser
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _runs(project: Project, arguments: Arguments) -> None:

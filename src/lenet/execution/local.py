@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import multiprocessing.context
 import os
@@ -18,6 +19,7 @@ from typing import Any
 from lenet.config.schema import Config
 from lenet.core.cli_errors import SIGNAL_BASE
 from lenet.core.errors import LenetError, RunFailedError, Stopped
+from lenet.core.log import configure_logging
 from lenet.core.project import Project
 from lenet.data.datasets import ensure_prepared
 from lenet.execution.runner import Runner, validate_resources
@@ -176,6 +178,7 @@ def _begin(slots: Any, devices: int) -> None:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     die_with_parent(signal.SIGTERM)
+    configure_logging(logging.WARNING)  # the command that waits for the workers tells of the progress
     configure_openmp()
     with slots.get_lock():
         slot, slots.value = slots.value, slots.value + 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 from collections.abc import Callable
 from types import TracebackType
 
@@ -25,9 +25,7 @@ HURRIED_SECONDS = 10.0
 """How long a command that was told to end waits for the store; whoever sent the signal soon sends a harder one."""
 
 
-def say(line: str) -> None:
-    """Tell the user something on standard error, so that standard output stays the answer."""
-    print(line, file=sys.stderr, flush=True)
+say = logging.getLogger(__name__).info
 
 
 def validate_resources(project: Project, config: Config) -> None:

@@ -27,6 +27,7 @@ from lenet.core.deferred_scipy import defer_signal
 from lenet.core.errors import ConfigError, LenetError
 from lenet.core.file_lock import locked
 from lenet.core.gc_tuning import raise_gc_thresholds
+from lenet.core.log import configure_logging
 from lenet.core.project import Project, find_project
 from lenet.core.urls import without_password
 from lenet.hydra_app.results_table import Row, print_rows
@@ -102,6 +103,7 @@ def run_app(train: Callable[[], Any]) -> None:
         with _at_work, translate_hydra_errors(project.conf, sys.argv[1:]):
             train()
 
+    configure_logging()
     hide_passwords()
     survive_any_terminal()
     raise_gc_thresholds()

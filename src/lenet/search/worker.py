@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lenet.core.cli_errors import SIGNAL_BASE, exit_on_error, hide_passwords
 from lenet.core.errors import Stopped
+from lenet.core.log import configure_logging
 from lenet.core.parent_death import die_with_parent
 from lenet.core.project import Project
 
@@ -32,6 +33,7 @@ def work(root: Path, home: Path, words: tuple[str, ...], slot: int) -> None:
         words: what was typed to `lenet search`.
         slot: the worker's number within its crew; where there are GPUs it says which one is used.
     """
+    configure_logging()
     hide_passwords()
     _listen()
     die_with_parent(signal.SIGTERM)
