@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lenet.core.errors import DamagedError
 from lenet.core.project import Project
+from lenet.core.table import print_table
 from lenet.runs.run_dir import SHORT, RunDir
 from lenet.tracking.run_ref import recorded_run_ref
 from lenet.tracking.store import tracking_uri
 from lenet.tracking.ui_links import UI_HOST, UI_PORT, runs_link, ui_address
-
-PIPE_WIDTH = 1000
 
 
 @dataclass(frozen=True)
@@ -57,29 +55,25 @@ class Row:
 
 def print_rows(project: Project, rows: Sequence[Row]) -> None:
     """Print a table of runs on standard output, and the link that opens exactly these in the MLflow UI."""
-    from rich.console import Console
-    from rich.table import Table
-
     shown = differing(rows)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("run", *shown, "val/error %", "epochs", "seconds", "state"):
-        table.add_column(heading, justify="left" if heading in {"run", "state"} else "right")
-    for row in rows:
-        history, error = row.history(project), row.error(project)
-        table.add_row(
-            row.fingerprint[:SHORT],
-            *(str(row.knobs.get(name, "")) for name in shown),
-            "–" if error is None else f"{error:.2f}",
-            str(len(history)),
-            f"{sum(epoch['seconds'] for epoch in history):.1f}",
-            row.answer,
-        )
-    # A pipe has no width of its own, and a table folded at 80 columns is no table.
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, soft_wrap=not sys.stdout.isatty()).print(table)
+    headings = ("run", *shown, "val/error %", "epochs", "seconds", "state")
+    print_table(headings, [_cells(project, row, shown) for row in rows], right=headings[1:-1])
     if link := compare_link(project, rows):
         print(f"compare: {link}")
         if link.startswith(f"http://{UI_HOST}:{UI_PORT}/"):
             print("         (once `lenet ui` runs)")
+
+
+def _cells(project: Project, row: Row, shown: Sequence[str]) -> tuple[str, ...]:
+    history, error = row.history(project), row.error(project)
+    return (
+        row.fingerprint[:SHORT],
+        *(str(row.knobs.get(name, "")) for name in shown),
+        "–" if error is None else f"{error:.2f}",
+        str(len(history)),
+        f"{sum(epoch['seconds'] for epoch in history):.1f}",
+        row.answer,
+    )
 
 
 def differing(rows: Sequence[Row]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from lenet.config.params import Params
 from lenet.core.project import Project
+from lenet.core.table import format_table
 from lenet.registry.history import HistoryEntry, VersionRef
 from lenet.registry.history_tags import ELSEWHERE, is_change, shared_history
 from lenet.registry.registered_model import RegisteredModel
@@ -36,9 +37,10 @@ def show_registry(project: Project, params: Params, as_json: bool, tell: Callabl
         if not shelf.versions:
             made = "`lenet register` registers what `dvc repro` chose"
             return f"{shelf.model}: nothing is registered in {shelf.store}; {made}"
-        lines = [f"{shelf.model} in {shelf.store}", "", *_table(VERSIONS, [_row(one) for one in shelf.versions])]
+        table = format_table(VERSIONS, [_row(one) for one in shelf.versions])
+        lines = [f"{shelf.model} in {shelf.store}", "", table]
     if entries:
-        lines += ["", "history (UTC)", "", *_table(HISTORY, [_told(entry) for entry in entries])]
+        lines += ["", "history (UTC)", "", format_table(HISTORY, [_told(entry) for entry in entries])]
     return "\n".join(lines)
 
 
@@ -100,11 +102,3 @@ def _why(entry: HistoryEntry) -> str:
 
 def _names(verdict: dict[str, Any]) -> list[str]:
     return [check["name"] for check in verdict["checks"]]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (header, *rows)
-    ]

@@ -12,6 +12,7 @@ from typing import Any
 from lenet.config.validation import closest, flatten
 from lenet.core.errors import ConfigError, DamagedError
 from lenet.core.project import Project
+from lenet.core.table import print_table
 from lenet.core.yaml_loader import parse_yaml
 from lenet.runs.run_dir import DAMAGED, SHORT, RunDir, all_runs
 
@@ -84,14 +85,12 @@ def print_runs(project: Project, filters: Sequence[str]) -> None:
     if not lines:
         print("no runs" if not filters else "no run fits; `lenet runs` lists them all")
         return
-    rows = [("run", "name", "state", "epochs", "val/error %", "started")]
+    rows = []
     for line in lines:
         when = datetime.fromtimestamp(line.started).strftime("%Y-%m-%d %H:%M") if line.started else ""
         error = "" if line.error is None else f"{line.error:.2f}"
         rows.append((line.folder.short, line.name, line.state, str(line.epochs), error, when))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_table(("run", "name", "state", "epochs", "val/error %", "started"), rows, right={"epochs", "val/error %"})
 
 
 def print_run(folder: RunDir) -> None:
