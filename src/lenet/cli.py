@@ -72,7 +72,11 @@ def build_parser() -> argparse.ArgumentParser:
     clean = add("clean", _clean, "say what can be deleted, and delete it with --yes")
     clean.add_argument("--yes", action="store_true", help="delete it")
     clean.add_argument("--killed", action="store_true", help="also runs that were killed and could go on")
-    doctor = add("doctor", _doctor, "check the house and say what to do about each finding; changes nothing")
+    doctor = add(
+        "doctor",
+        _doctor,
+        "check data, runs, MLflow, registry and machine, with a remedy for each finding; changes nothing",
+    )
     doctor.add_argument("--json", action="store_true", help="for programs")
     comparing = add("compare", _compare, "say which of two networks reads the test images better, and if it is chance")
     for letter in ("a", "b"):
@@ -154,7 +158,7 @@ def _clean(project: Project, arguments: Arguments) -> None:
 
 
 def _doctor(project: Project, arguments: Arguments) -> None:
-    from lenet.doctor.run_checks import doctor
+    from lenet.doctor.checks import doctor
 
     if not doctor(project, arguments.json):
         sys.exit(EXIT_FAILED)

@@ -1,38 +1,30 @@
-"""The house, built once and given whole to every test."""
-
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from house import House, build, keep_in_dvc, register, search
+from doctored import VARIABLES, Sample, fill
 
 from lenet.core.project import Project
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Iterator[House]:
-    root = tmp_path_factory.mktemp("house") / "project"
-    project = Project(root, root)
+def built(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Iterator[Sample]:
+    """A sample that is built once; the tests get it through `sample`."""
+    root = tmp_path_factory.mktemp("doctor") / "project"
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("LENET_HOME", "MLFLOW_TRACKING_URI", "DVC_STAGE"):
+        for name in VARIABLES:
             patch.delenv(name, raising=False)
-        build(project, tiny_data)
-        register(project)
-        search(project)
-        keep_in_dvc(root)
-        kept = root.parent / "kept"
-        shutil.copytree(root, kept)
-        yield House(project, kept)
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        fill(Project(root, root), tiny_data)
+    shutil.copytree(root, root.parent / "kept")
+    return Sample(Project(root, root))
 
 
 @pytest.fixture
-def house(built: House, clean_environment: None) -> Iterator[House]:
-    """The house, as it was built, at the same place: MLflow knows its artifacts by their absolute paths."""
+def sample(built: Sample, clean_environment: None) -> Iterator[Sample]:
+    """The sample as it was built, at the same path: MLflow keeps absolute paths of artifacts."""
     yield built
     shutil.rmtree(built.root)
-    shutil.copytree(built.kept, built.root)
+    shutil.copytree(built.root.parent / "kept", built.root)

@@ -1,1 +1,1 @@
-"""`lenet doctor`: checks the house and says what to do about each finding; it never changes anything."""
+"""`lenet doctor`: checks the project and gives a remedy for each finding; it never changes anything."""

@@ -1,4 +1,4 @@
-"""What a check says: how bad it is, what was found, and what to do about it."""
+"""What a check finds: its level, a sentence, and a remedy."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-SHOWN = 3
-"""Names that one line shows of many."""
+MAX_NAMED = 3
+"""Names in one line; of more, their number is given."""
 
 
 class Level(StrEnum):
@@ -23,9 +23,9 @@ class Finding:
     """One line of a check.
 
     Attributes:
-        level: `PROBLEM` where results are lost, wrong or cannot be made; `WARNING` where something is merely amiss.
+        level: `PROBLEM` where results are lost, wrong or cannot be made; `WARNING` for lesser faults.
         text: what was found.
-        remedy: what to do about it, a command where there is one; nothing where all is well.
+        remedy: what to do about it, a command where there is one; empty at level `OK`.
     """
 
     level: Level
@@ -34,27 +34,27 @@ class Finding:
 
 
 def ok(text: str) -> Finding:
-    """Return a finding that needs nothing done."""
+    """Return a finding without a fault."""
     return Finding(Level.OK, text)
 
 
 def warning(text: str, remedy: str) -> Finding:
-    """Return a finding that somebody should look after some time."""
+    """Return a finding that leaves the exit code at 0."""
     return Finding(Level.WARNING, text, remedy)
 
 
 def problem(text: str, remedy: str) -> Finding:
-    """Return a finding that makes the doctor's exit code 1."""
+    """Return a finding that makes the exit code 1."""
     return Finding(Level.PROBLEM, text, remedy)
 
 
-def few(names: Iterable[str]) -> str:
-    """Return names as text, of many the first ones and how many more there are."""
+def join_names(names: Iterable[str]) -> str:
+    """Return the first names, and how many more there are."""
     listed = list(names)
-    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    return ", ".join(listed[:SHOWN]) + more
+    more = f" and {len(listed) - MAX_NAMED} more" if len(listed) > MAX_NAMED else ""
+    return ", ".join(listed[:MAX_NAMED]) + more
 
 
-def counted(count: int, thing: str, things: str = "") -> str:
+def count(number: int, noun: str, plural: str = "") -> str:
     """Return `1 run` or `1,234 runs`."""
-    return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

@@ -1,33 +1,30 @@
-"""The searches: Optuna's database, and the seals of what the searches' folders keep."""
+"""Searches: Optuna's database and the seals of the search directories."""
 
 from __future__ import annotations
 
 from lenet.core.errors import DamagedError
 from lenet.core.project import Project
-from lenet.doctor.databases import check_database
-from lenet.doctor.finding import Finding, counted, ok, problem
+from lenet.doctor.finding import Finding, count, ok, problem
+from lenet.doctor.mlflow import sqlite_fault
 from lenet.search.storage import DATABASE, searches
-from lenet.tracking.search_sync import DESCRIPTION, SUMMARY, read_search
+from lenet.tracking.search_sync import DESCRIPTION, SUMMARY, read_search, search_folders
 
 
-def check_studies(project: Project) -> list[Finding]:
-    """Have SQLite check the studies' database, and read what each search's folder says of it."""
-    path = searches(project) / DATABASE
+def check_searches(project: Project) -> list[Finding]:
+    """Have SQLite check the database of studies, and read the files of each search."""
     findings: list[Finding] = []
-    if path.is_file():
-        remedy = f"mv {path} {path}.damaged, then the same `lenet search` again: trained trials are answered from runs/"
-        findings += check_database(path, remedy)
-    folders = sorted(folder for folder in searches(project).glob("*") if (folder / DESCRIPTION).is_file())
+    path = searches(project) / DATABASE
+    if path.is_file() and (fault := sqlite_fault(path)):
+        remedy = f"mv {path} {path}.damaged, then the same `lenet search` again: finished runs are not trained again"
+        findings.append(problem(f"{path}: SQLite finds it damaged ({fault})", remedy))
+    folders = search_folders(project.home)
     for folder in folders:
         for name in (DESCRIPTION, SUMMARY):
-            if not (folder / name).is_file():
-                continue
             try:
                 read_search(folder, name)
+            except FileNotFoundError:
+                continue
             except DamagedError:
-                remedy = "the same `lenet search` again writes it anew"
-                findings.append(problem(f"searches/{folder.name}/{name}: is damaged or another search's", remedy))
-    if findings:
-        return findings
-    told = f"{counted(len(folders), 'search', 'searches')}, {path.name} is sound"
-    return [ok(told if path.is_file() else "nothing was searched yet")]
+                text = f"searches/{folder.name}/{name} is damaged or another search's"
+                findings.append(problem(text, "the same `lenet search` again writes it anew"))
+    return findings or [ok(count(len(folders), "search", "searches"))]
