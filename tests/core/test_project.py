@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lenet.core.errors import LenetError
+from lenet.core.errors import ConfigError, LenetError
 from lenet.core.project import Project, find_project
 
 
@@ -21,6 +21,13 @@ def test_places(project: Project) -> None:
     assert project.runs == project.home / "runs"
     assert project.raw("tiny") == project.root / "data" / "raw" / "tiny"
     assert project.prepared("tiny") == project.root / "data" / "prepared" / "tiny"
+
+
+@pytest.mark.parametrize("sweep_id", ["..", "../../x", "/x", "", "a" * 31, "A" * 32])
+def test_a_sweeps_folder_is_named_by_an_id_that_lenet_drew(project: Project, sweep_id: str) -> None:
+    assert project.sweep("0f" * 16) == project.runs / ".sweeps" / ("0f" * 16)
+    with pytest.raises(ConfigError, match="leave it out"):
+        project.sweep(sweep_id)
 
 
 def test_outside_of_a_project_says_what_is_missing(tmp_path: Path) -> None:

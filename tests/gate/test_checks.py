@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
+from lenet.config.params import Thresholds
 from lenet.config.validation import parse
 from lenet.core.errors import ConfigError, LenetError
 from lenet.evaluation.stats.noninferiority import pass_probability
 from lenet.gate.checks import decide
-from lenet.gate.decision import GateDecision, Thresholds
+from lenet.gate.decision import GateDecision
 
 THRESHOLDS = Thresholds(margin_points=0.2, confidence=0.95, floor_error_percent=1.5, alpha=0.05)
 IMAGES = 10_000

@@ -15,10 +15,9 @@ from lenet.config.compose import VERSION_BASE, register_resolvers
 from lenet.config.schema import Config
 from lenet.config.validation import flatten
 from lenet.core.atomic_io import read_json, write_json
-from lenet.core.errors import ConfigError
 from lenet.core.file_lock import is_held
-from lenet.core.project import Project
-from lenet.hydra_app.main import DESCRIPTION, SWEEP_LOCK, SweepCallback, folder_of, run_name, sweep_folder
+from lenet.core.project import SWEEP_LOCK, Project
+from lenet.hydra_app.main import DESCRIPTION, SweepCallback, folder_of, run_name
 from lenet.hydra_app.results_table import Row
 from lenet.runs.cleanup import find_removable
 
@@ -66,12 +65,6 @@ def test_all_jobs_of_a_sweep_have_one_folder_and_two_sweeps_two(project: Project
         elsewhere = loader.load_sweep_config(config, ["hydra.sweep.dir=/somewhere"])
         assert (elsewhere.hydra.sweep.dir, folder_of(elsewhere)) == ("/somewhere", folder)
         assert not folder.exists()
-
-
-@pytest.mark.parametrize("sweep", ["..", "../../x", "/x", "", "a" * 31, "A" * 32])
-def test_what_is_no_sweeps_id_is_no_folder(project: Project, sweep: str) -> None:
-    with pytest.raises(ConfigError, match="is drawn by lenet; leave it out"):
-        sweep_folder(project, sweep)
 
 
 def test_a_sweep_is_at_work_until_its_table_is_shown(

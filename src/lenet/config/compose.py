@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,14 +42,13 @@ def compose_tree(project: Project, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def register_resolvers(project: Project) -> None:
-    """Make known to OmegaConf what conf/config.yaml asks of this project."""
+    """Register the OmegaConf resolvers that conf/config.yaml uses."""
     from omegaconf import OmegaConf
 
-    from lenet.hydra_app.main import new_sweep_id, sweep_folder
-
-    # Hydra hands what was drawn for a sweep on to all of its jobs, whatever process they run in.
-    OmegaConf.register_new_resolver("lenet.sweep_id", new_sweep_id, replace=True, use_cache=True)
-    OmegaConf.register_new_resolver("lenet.sweeps", lambda sweep: str(sweep_folder(project, sweep)), replace=True)
+    # Drawn at random, as process ids are not unique where containers share a home; Hydra hands it on to all jobs of a
+    # sweep, whatever process they run in.
+    OmegaConf.register_new_resolver("lenet.sweep_id", lambda: secrets.token_hex(16), replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("lenet.sweeps", lambda sweep_id: str(project.sweep(sweep_id)), replace=True)
     # Hydra warns of a folder in its search path that is not there; conf/ is searched anyway.
     results = project.root / "results" if (project.root / "results").is_dir() else project.conf
     OmegaConf.register_new_resolver("lenet.results", lambda: str(results), replace=True)

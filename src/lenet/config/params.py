@@ -1,4 +1,4 @@
-"""The pipeline's knobs (params.yaml) and the places where its stages leave things for each other."""
+"""The pipeline's knobs (params.yaml) and the composed config of each of its variants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from lenet.core.errors import ConfigError
 from lenet.core.paths import BUILT_CONF, PARAMS, REFITTED, SEARCHED
 from lenet.core.project import Project
 from lenet.core.yaml_loader import read_yaml
-from lenet.gate.decision import Thresholds
 
 MIN_CONFIRMING_SEEDS = 2
 
@@ -29,8 +28,22 @@ class EvaluateParams:
 
 
 @dataclass(frozen=True)
+class Thresholds:
+    """What the gate requires of a challenger; fixed before any prediction is seen."""
+
+    margin_points: Annotated[float, Bounds(above=0, high=99)]
+    """What a challenger may be worse by and still count as no worse, in percentage points of error."""
+    confidence: Annotated[float, Bounds(low=0.6, high=0.9999)]
+    """Of the one-sided limits: with 0.95, a challenger worse by the whole margin is let through once in twenty."""
+    floor_error_percent: Annotated[float, Bounds(above=0, high=100)]
+    """The error in percent that the challenger's upper limit has to stay below, whatever the champion's is."""
+    alpha: Annotated[float, Bounds(low=0.0001, high=0.5)]
+    """Level of McNemar's two-sided test for quality, and of the one-sided tests of all classes together."""
+
+
+@dataclass(frozen=True)
 class Gate(Thresholds):
-    """What a challenger is asked for before it becomes champion."""
+    """The thresholds, and what a challenger is compared with beside the champion."""
 
     reference: str | None
     """A network that never changes and is never left behind, as `lenet5/1` or the start of a fingerprint; or null."""

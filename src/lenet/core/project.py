@@ -1,18 +1,23 @@
-"""Where things are: the workspace one stands in, and the home that all workspaces of a project share."""
+"""The folders of a project: the workspace, and the home that all workspaces of a project share."""
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lenet.core.errors import LenetError
+from lenet.core.errors import ConfigError, LenetError
 
 HOME_VARIABLE = "LENET_HOME"
 MARKERS = ("conf/config.yaml", "params.yaml", "dvc.yaml")
 DVC_EXPERIMENTS = (".dvc", "tmp", "exps")
 DVC_EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
 """DVC sets it for the stages of `dvc exp run`, in the workspace as in a temporary folder."""
+
+SWEEP_ID = re.compile(r"[0-9a-f]{32}")
+SWEEP_LOCK = "lock"
+"""File in a sweep's folder, held for as long as the sweep runs."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,21 @@ class Project:
     def runs(self) -> Path:
         """The run folders."""
         return self.home / "runs"
+
+    @property
+    def sweeps(self) -> Path:
+        """One folder for each sweep that runs."""
+        return self.runs / ".sweeps"
+
+    def sweep(self, sweep_id: str) -> Path:
+        """Return a sweep's folder.
+
+        Raises:
+            ConfigError: `sweep_id` is not one that lenet made.
+        """
+        if not SWEEP_ID.fullmatch(sweep_id):
+            raise ConfigError(f"hydra.callbacks.lenet.sweep={sweep_id}: is drawn by lenet; leave it out")
+        return self.sweeps / sweep_id
 
     def raw(self, name: str) -> Path:
         """The folder of a data set's original files."""

@@ -15,11 +15,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet.config.params import Thresholds
 from lenet.core.errors import LenetError
 from lenet.evaluation.metrics import PERCENT, exact_interval
 from lenet.evaluation.stats.mcnemar import PairedCounts, count_pairs, holm, mcnemar, mcnemar_worse
 from lenet.evaluation.stats.noninferiority import noninferiority
-from lenet.gate.decision import QUALITY, Check, GateDecision, Outcome, Thresholds
+from lenet.gate.decision import QUALITY, Check, GateDecision, Outcome
 
 Predictions = NDArray[np.floating] | NDArray[np.integer]
 """Logits, float [n, classes], or the classes that were read, integer [n]."""

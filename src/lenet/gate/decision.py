@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from lenet.config.validation import Bounds
+from lenet.config.params import Thresholds
 
 Outcome = Literal["promote", "refuse", "nothing to decide"]
 
 QUALITY = "quality"
 """The check that asks for more than being no worse."""
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """What the gate asks for; fixed before any prediction is seen."""
-
-    margin_points: Annotated[float, Bounds(above=0, high=99)]
-    """What a challenger may be worse by and still count as no worse, in percentage points of error."""
-    confidence: Annotated[float, Bounds(low=0.6, high=0.9999)]
-    """Of the one-sided limits: with 0.95, a challenger worse by the whole margin is let through once in twenty."""
-    floor_error_percent: Annotated[float, Bounds(above=0, high=100)]
-    """The error in percent that the challenger's upper limit has to stay below, whatever the champion's is."""
-    alpha: Annotated[float, Bounds(low=0.0001, high=0.5)]
-    """Level of McNemar's two-sided test for quality, and of the one-sided tests of all classes together."""
 
 
 @dataclass(frozen=True)

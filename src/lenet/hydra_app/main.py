@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
-import secrets
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -28,21 +26,13 @@ from lenet.core.errors import ConfigError, LenetError
 from lenet.core.file_lock import locked
 from lenet.core.gc_tuning import raise_gc_thresholds
 from lenet.core.log import configure_logging
-from lenet.core.project import Project, find_project
+from lenet.core.project import SWEEP_LOCK, Project, find_project
 from lenet.core.urls import without_password
 from lenet.hydra_app.results_table import Row, print_rows
 from lenet.runs.get_or_train import RunMetadata
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-SWEEPS = ".sweeps"
-"""Folder within runs/ that has a folder for each sweep at work."""
-
-ID_BYTES = 16
-SWEEP_ID = re.compile(rf"[0-9a-f]{{{2 * ID_BYTES}}}")
-SWEEP_LOCK = "lock"
-"""Held for as long as the sweep is at work."""
 
 DESCRIPTION = "sweep.json"
 CONCLUSION = "conclusion.txt"
@@ -63,29 +53,9 @@ _at_work = ExitStack()
 processes."""
 
 
-def new_sweep_id() -> str:
-    """Return a sweep's id, drawn at random: process ids are not unique where containers share a home."""
-    return secrets.token_hex(ID_BYTES)
-
-
-def sweep_folder(project: Project, sweep: str) -> Path:
-    """Return a sweep's folder.
-
-    Args:
-        project: where runs live.
-        sweep: the sweep's id.
-
-    Raises:
-        ConfigError: it is no id.
-    """
-    if not SWEEP_ID.fullmatch(sweep):
-        raise ConfigError(f"hydra.callbacks.lenet.sweep={sweep}: is drawn by lenet; leave it out")
-    return project.runs / SWEEPS / sweep
-
-
 def folder_of(config: DictConfig) -> Path:
     """Return the folder of the sweep that a config, Hydra's own part included, is of; its jobs have the same."""
-    return sweep_folder(project_of(config), str(config.hydra.callbacks.lenet.sweep))
+    return project_of(config).sweep(str(config.hydra.callbacks.lenet.sweep))
 
 
 def run_app(train: Callable[[], Any]) -> None:
@@ -145,7 +115,7 @@ def _run_job(tree: DictConfig) -> float | None:
     overrides = tuple(hydra.overrides.task)
     is_sweep = hydra.mode == RunMode.MULTIRUN
     name = run_name(config, overrides)
-    folder = sweep_folder(project, str(hydra.callbacks["lenet"]["sweep"])) if is_sweep else None
+    folder = project.sweep(str(hydra.callbacks["lenet"]["sweep"])) if is_sweep else None
     sweep = str(read_json(folder / DESCRIPTION)["name"]) if folder else None
     with Runner(project) as laboratory:
         origin = RunMetadata(name, sweep, overrides)

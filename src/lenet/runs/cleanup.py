@@ -9,8 +9,7 @@ from pathlib import Path
 from lenet.core.atomic_io import half_written, refuse_links, remove
 from lenet.core.errors import DamagedError, LenetError, UnreadableError
 from lenet.core.file_lock import is_held, locked_if_free
-from lenet.core.project import Project
-from lenet.hydra_app.main import SWEEP_LOCK, SWEEPS
+from lenet.core.project import SWEEP_LOCK, Project
 from lenet.runs.run_dir import DAMAGED, FAILED, FINISHED, KILLED, RunDir, all_runs
 from lenet.runs.table import read_row
 
@@ -81,7 +80,7 @@ def _name(folder: RunDir) -> str:
 
 
 def _ended_sweeps(project: Project) -> list[Path]:
-    folders = (project.runs / SWEEPS).glob("*") if (project.runs / SWEEPS).is_dir() else []
+    folders = project.sweeps.glob("*") if project.sweeps.is_dir() else []
     return [folder for folder in folders if folder.is_dir() and not is_held(folder / SWEEP_LOCK)]
 
 
