@@ -14,13 +14,14 @@ import yaml
 from lenet.config.params import Params, read_params
 from lenet.config.schema import Config
 from lenet.core.atomic_io import write_json
-from lenet.core.paths import BUILT_PREDICTIONS, BUILT_TRAIN, EVALUATION, PLOTS, QUALITY, REFIT, REFITTED, SEARCH
+from lenet.core.paths import EVALUATION, PLOTS, QUALITY, REFIT, REFITTED, SEARCH
 from lenet.core.project import Project
 from lenet.data.arrays import training_digest
 from lenet.evaluation.metrics import spread
 from lenet.evaluation.plots.variants import compare_curves
 from lenet.evaluation.stats.welch import welch_test
-from lenet.pipeline.evaluate import evaluate, read_trained
+from lenet.evaluation.trained_model import read_variant
+from lenet.pipeline.evaluate import evaluate
 from lenet.pipeline.stages import write_variant
 from lenet.runs.get_or_train import RunMetadata, get_or_train
 from lenet.runs.run_dir import RunDir
@@ -68,10 +69,7 @@ def _evaluate(project: Project, make_config: Callable[..., Config]) -> dict[str,
     body, quality = evaluate(
         project,
         "tiny",
-        read_trained(project.root / BUILT_TRAIN, (BASE, REFITTED)),
-        project.root / BUILT_TRAIN,
-        project.root / BUILT_PREDICTIONS,
-        project.root / PLOTS,
+        {variant: read_variant(project, variant) for variant in (BASE, REFITTED)},
         0.95,
         BASE,
     )

@@ -3,7 +3,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +13,10 @@ from lenet.config.schema import Config
 from lenet.core.atomic_io import sha256_file, write_json
 from lenet.data.arrays import load_test, read_card
 from lenet.evaluation.calibration import expected_calibration_error
-from lenet.evaluation.evaluate_model import MeasuredModel, measure_network
+from lenet.evaluation.evaluate_model import evaluate_model
 from lenet.evaluation.metrics import exact_interval
 from lenet.evaluation.stats.bootstrap import calibration_interval, negative_log_likelihood_interval
+from lenet.evaluation.trained_model import TrainedModel
 from lenet.models.lenet5 import build_network
 from lenet.models.preprocessing import Classifier, PadAndNormalize
 
@@ -47,9 +47,8 @@ def test_every_figure_is_of_all_images_at_the_confidence_that_was_asked_for(
     torch.manual_seed(4)
     reader = Classifier(PadAndNormalize(0.4, 0.3), build_network(config.model, 10)).eval()
     save_file(reader.state_dict(), weights)
-    run: dict[str, Any] = {"seed": 4, "fingerprint": "f" * 64, "config": config.tree()}
-    run["weights_sha256"] = sha256_file(weights)
-    row, quality = measure_network(MeasuredModel("tanh", run, weights, tmp_path / "logits.npy"), larger, CONFIDENCE)
+    model = TrainedModel("tanh seed=4", config, "f" * 64, "d" * 64, weights, sha256_file(weights))
+    row, quality = evaluate_model(model, tmp_path / "logits.npy", larger, CONFIDENCE)
 
     images, labels = load_test(larger)
     logits = np.load(tmp_path / "logits.npy")

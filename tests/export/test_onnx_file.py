@@ -21,9 +21,8 @@ from torch import nn
 from lenet.config.schema import Config, parse_config
 from lenet.core.errors import DamagedError
 from lenet.evaluation.latency import measure_latency
-from lenet.evaluation.onnx_model import OnnxClassifier
-from lenet.evaluation.onnx_parity import TOLERANCE, Agreement, check_onnx
 from lenet.export.onnx_file import OPSET, PIXEL_CHECK, export_onnx, read_metadata, read_opset
+from lenet.export.onnx_model import TOLERANCE, Agreement, OnnxClassifier, compare_with_torch
 from lenet.models.lenet5 import build_network
 from lenet.models.preprocessing import Classifier, PadAndNormalize
 
@@ -79,7 +78,7 @@ def test_every_network_reads_the_same_in_onnxruntime(
                 layer.running_mean.uniform_(-1, 1)
                 layer.running_var.uniform_(0.5, 2)
     export_onnx(reader.train(), path, {})  # as training leaves it
-    found = check_onnx(path, reader.eval(), digits)
+    found = compare_with_torch(path, reader.eval(), digits)
     assert (found.images, found.same_answers, found.holds) == (2100, 2100, True)
     assert found.largest_difference < TOLERANCE
     for count in (1, 3):
@@ -171,13 +170,13 @@ def test_another_network_is_told_apart(make_config: MakeConfig, tmp_path: Path, 
     export_onnx(reader_of(config), path, {})
     torch.manual_seed(4)
     other = Classifier(PadAndNormalize(0.13, 0.31), build_network(config.model, config.data.classes)).eval()
-    found = check_onnx(path, other, digits)
+    found = compare_with_torch(path, other, digits)
     assert found.same_answers < found.images
     assert not found.holds
     assert not Agreement(10, 10, 2 * TOLERANCE).holds
     assert not Agreement(10, 10, float("nan")).holds
     with pytest.raises(ValueError, match="no images"):
-        check_onnx(path, other, digits[:0])
+        compare_with_torch(path, other, digits[:0])
 
 
 def tilted(config: Config, tilt: float) -> Classifier:
@@ -195,10 +194,10 @@ def test_another_answer_is_no_agreement_however_near_the_logits(
 ) -> None:
     config, path = make_config(), tmp_path / "x.onnx"
     export_onnx(tilted(config, -1e-6), path, {})
-    found = check_onnx(path, tilted(config, 1e-6), digits[:7])
+    found = compare_with_torch(path, tilted(config, 1e-6), digits[:7])
     assert (found.images, found.same_answers, found.holds) == (7, 0, False)
     assert found.largest_difference == pytest.approx(2e-6)
-    same = check_onnx(path, tilted(config, -1e-6), digits[:7])
+    same = compare_with_torch(path, tilted(config, -1e-6), digits[:7])
     assert (same.same_answers, same.largest_difference, same.holds) == (7, 0.0, True)
     assert not Agreement(10, 9, 0.0).holds
     assert Agreement(10, 10, TOLERANCE).holds
@@ -220,7 +219,7 @@ def test_a_file_that_is_damaged_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "x.onnx"
     path.write_bytes(b"not ONNX at all")
     with pytest.raises(
-        DamagedError, match=r"x\.onnx: onnxruntime cannot read it .*; `lenet export` makes it anew$"
+        DamagedError, match=r"x\.onnx: onnxruntime cannot read it .*; `lenet export` writes it again$"
     ) as told:
         OnnxClassifier(path)
     assert "\n" not in str(told.value)

@@ -30,7 +30,8 @@ def choose_run(showcase: Showcase, folder: RunDir) -> None:
     out = root / "build/train/lenet5"
     (out / "seed-1").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder.path / "weights.safetensors", out / "seed-1/weights.safetensors")
-    run = {"seed": 1, "config": showcase.config.tree(), "fingerprint": folder.fingerprint}
+    run: dict[str, object] = {"seed": 1, "config": showcase.config.tree(), "fingerprint": folder.fingerprint}
+    run |= {"data_digest": "0" * 64, "epochs": 1, "threads": [1], "measures": {}}
     run["weights_sha256"] = folder.status()["files"]["weights.safetensors"]
     write_json(out / "runs.json", {"variant": "lenet5", "runs": [run]})
     write_json(root / "results/evaluation.json", {"choice": {"variant": "lenet5", "seed": 1}})
@@ -120,7 +121,7 @@ def test_the_page_has_the_report_without_its_pictures(showcase: Showcase) -> Non
 
 
 def test_mistakes_are_one_line(showcase: Showcase, tmp_path: Path) -> None:
-    with pytest.raises(LenetError, match=r"evaluation\.json: is missing; `dvc repro` makes it"):
+    with pytest.raises(LenetError, match=r"evaluation\.json: is missing; `dvc repro evaluate` makes it"):
         ask(showcase)
     choose(showcase, 1)
     with pytest.raises(ConfigError, match="leave --against out"):

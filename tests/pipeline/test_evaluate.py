@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from lenet.evaluation.metrics import exact_interval, negative_log_likelihood
 from lenet.evaluation.plots.draw_quality import draw_quality
 from lenet.evaluation.plots.variants import VariantErrors, compare_errors
 from lenet.evaluation.stats.images_and_seeds import compare_recipes, error_interval
+from lenet.evaluation.trained_model import read_variant
 from lenet.models.lenet5 import build_network
 from lenet.models.preprocessing import Classifier, PadAndNormalize
-from lenet.pipeline.evaluate import TrainedVariant, evaluate, read_trained
+from lenet.pipeline.evaluate import evaluate
 from lenet.runs.run_dir import RunDir
 
 ERRORS = {"first": {1: 3.0, 2: 2.0}, "second": {1: 2.5, 2: 2.25}}
@@ -45,16 +47,15 @@ class Stage:
                 torch.manual_seed(10 * number + seed)
                 save_file(Classifier(PadAndNormalize(0.4, 0.3), build_network(config.model, 10)).state_dict(), path)
                 entry: dict[str, Any] = {"seed": seed, "fingerprint": f"{number}{seed}" * 32, "config": config.tree()}
+                entry |= {"data_digest": "0" * 64, "epochs": 1}
                 entries.append(
                     entry | {"weights_sha256": sha256_file(path), "measures": {"val/error": error}, "threads": [seed]}
                 )
             write_json(self.built / variant / "runs.json", {"variant": variant, "runs": entries})
-        self.trained: TrainedVariant = read_trained(self.built, tuple(ERRORS))
+        self.trained = {variant: read_variant(project, variant) for variant in ERRORS}
 
     def __call__(self) -> dict[str, Any]:
-        body, self.qualities = evaluate(
-            self.project, "tiny", self.trained, self.built, self.predictions, self.plots, CONFIDENCE, self.baseline
-        )
+        body, self.qualities = evaluate(self.project, "tiny", self.trained, CONFIDENCE, self.baseline)
         return body
 
 
@@ -164,8 +165,7 @@ def test_damaged_weights_are_not_evaluated(stage: Stage) -> None:
 
 def test_the_test_set_is_not_read_before_the_choice(stage: Stage) -> None:
     (stage.project.prepared("tiny") / "test" / "images.npy").unlink()
-    stage.trained["first"][0]["measures"].clear()
-    stage.trained["first"][1]["measures"].clear()
+    stage.trained["first"] = [replace(model, metrics={}) for model in stage.trained["first"]]
     with pytest.raises(LenetError, match="first: has no validation error to choose by"):
         stage()
 
@@ -179,6 +179,6 @@ def test_a_damaged_test_set_is_not_read(stage: Stage) -> None:
         stage()
 
 
-def test_a_variant_that_was_not_trained_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(DamagedError, match=r"first/runs\.json: is missing; `dvc repro train@first` makes it$"):
-        read_trained(tmp_path, ("first",))
+def test_a_variant_that_was_not_trained_says_what_to_run(project: Project) -> None:
+    with pytest.raises(DamagedError, match=r"first/runs\.json: is missing; `dvc repro train@first` makes it"):
+        read_variant(project, "first")

@@ -14,13 +14,15 @@ from lenet.config.params import Params, read_params
 from lenet.config.schema import Config
 from lenet.core.atomic_io import read_json, sha256_file, write_json
 from lenet.core.errors import DamagedError, LenetError
-from lenet.core.paths import BUILT_TRAIN, EVALUATION
+from lenet.core.paths import BUILT_EXPORT, BUILT_TRAIN, EVALUATION, EXPORT
 from lenet.core.project import Project
 from lenet.data.arrays import training_digest
-from lenet.evaluation.onnx_parity import TOLERANCE
+from lenet.evaluation.trained_model import read_chosen
+from lenet.export.export_model import export_checked, export_metrics
 from lenet.export.onnx_file import read_metadata
+from lenet.export.onnx_model import TOLERANCE
 from lenet.models.preprocessing import Classifier
-from lenet.pipeline.export import BUILT_EXPORT, EXPORT, export_champion, export_checked, export_measures, read_chosen
+from lenet.pipeline.export import export_champion
 from lenet.pipeline.stages import write_variant
 from lenet.registry.pack_run import log_export, pack_version
 from lenet.runs.get_or_train import RunMetadata, get_or_train
@@ -72,12 +74,12 @@ def test_the_chosen_network_is_exported_and_described(
         for found in body["latency"][runtime].values():
             assert 0 < found["lower_quartile_ms"] <= found["median_ms"] <= found["upper_quartile_ms"]
             assert found["repeats"] >= 20
-    assert set(export_measures(body)) == {
+    assert set(export_metrics(body)) == {
         *("export/onnx_bytes", "export/parameters"),
         *(f"export/{runtime}_images_{images}_ms" for runtime in ("torch", "onnxruntime") for images in (1, 64)),
     }
     (line,) = said
-    assert "reads 100 test digits as torch does" in line
+    assert "classifies 100 test images as torch does" in line
 
 
 def test_exporting_again_gives_the_same_file(
@@ -104,7 +106,7 @@ def test_an_export_that_reads_otherwise_is_not_written(project: Project, trained
     fickle = Fickle(reader.field, reader.network).eval()
     path = project.root / BUILT_EXPORT
     with pytest.raises(
-        LenetError, match=r"not written, for onnxruntime reads 0 of 100 .*, and logits differ by 1\.0e\+00"
+        LenetError, match=r"not written: onnxruntime classifies 0 of 100 .*, and logits differ by 1\.0e\+00"
     ):
         export_checked(project, network, fickle, path)
     assert list(path.parent.iterdir()) == []
@@ -169,13 +171,13 @@ def test_what_is_missing_or_damaged_is_one_line(
     with pytest.raises(DamagedError, match=r"weights\.safetensors: sha256 is .*; `dvc repro` makes it anew$"):
         export_champion(project, params, said.append)
     write_json(project.root / EVALUATION, {"choice": {"variant": "tiny_variant", "seed": 9}})
-    with pytest.raises(LenetError, match=r"runs\.json: has no run with seed 9; `dvc repro evaluate` makes it$"):
+    with pytest.raises(LenetError, match=r"runs\.json: has no run with seed 9; `dvc repro evaluate` chooses again$"):
         read_chosen(project)
     write_json(project.root / EVALUATION, {"choice": {"variant": "other", "seed": 1}})
-    with pytest.raises(DamagedError, match=r"other/runs\.json: is missing; `dvc repro evaluate` makes it$"):
+    with pytest.raises(DamagedError, match=r"other/runs\.json: is missing; `dvc repro train@other` makes it"):
         read_chosen(project)
     (project.root / EVALUATION).unlink()
-    with pytest.raises(DamagedError, match=r"evaluation\.json: is missing; `dvc repro evaluate` makes it$"):
+    with pytest.raises(DamagedError, match=r"evaluation\.json: is missing; `dvc repro evaluate` makes it"):
         read_chosen(project)
     assert not (project.root / BUILT_EXPORT).exists()
     assert not (project.root / EXPORT).exists()

@@ -7,10 +7,11 @@ from lenet.core.errors import DamagedError, LenetError
 from lenet.core.file_lock import is_held
 from lenet.core.project import Project
 from lenet.doctor.finding import Finding, count, ok, problem, warning
+from lenet.evaluation.trained_model import WEIGHTS
 from lenet.registry.history import last_champion
 from lenet.registry.history_tags import shared_history
 from lenet.registry.mlflow_registry import LOCK
-from lenet.registry.registered_model import WEIGHTS, RegisteredModel
+from lenet.registry.registered_model import RegisteredModel
 from lenet.registry.transaction import is_unsettled
 from lenet.registry.versions import CHAMPION, Version
 from lenet.runs.run_dir import FINISHED, RunDir

@@ -6,43 +6,31 @@ The test set is read here for each network after every choice of a recipe was ma
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.config.schema import parse_config
 from lenet.core.atomic_io import atomic_write
 from lenet.data.arrays import load_test
 from lenet.evaluation import metrics as measures
+from lenet.evaluation.trained_model import TrainedModel
 
 DECIMALS = 4
 
 
-@dataclass(frozen=True)
-class MeasuredModel:
-    """A trained network that is to be evaluated.
-
-    Attributes:
-        variant: its variant.
-        run: what the training stage wrote of it: seed, fingerprint, config, weights_sha256.
-        weights: its file.
-        predictions: where its logits go, float32 [n, classes].
-    """
-
-    variant: str
-    run: dict[str, Any]
-    weights: Path
-    predictions: Path
+Measured = tuple[dict[str, Any], dict[str, Any]]
+"""A network's row of results/evaluation.json, and its row of results/quality.json."""
 
 
-def measure_network(network: MeasuredModel, prepared: Path, confidence: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Let one network read the test set; return its row of results and its qualities, as plain trees.
+def evaluate_model(model: TrainedModel, predictions: Path, prepared: Path, confidence: float) -> Measured:
+    """Evaluate one network on the test set and write its logits.
 
     Args:
-        network: the network.
+        model: the network.
+        predictions: where its logits go, float32 [n, classes].
         prepared: the prepared data set.
         confidence: of every interval.
 
@@ -53,17 +41,17 @@ def measure_network(network: MeasuredModel, prepared: Path, confidence: float) -
 
     from lenet.evaluation.calibration import expected_calibration_error, reliability
     from lenet.evaluation.latency import count_parameters, count_weight_bytes
-    from lenet.evaluation.predict import load_reader, predict_digits
+    from lenet.evaluation.predict import predict_digits
     from lenet.evaluation.recall import class_recalls
     from lenet.evaluation.robustness import robustness
     from lenet.evaluation.stats.bootstrap import calibration_interval, negative_log_likelihood_interval
 
     images, labels = load_test(prepared)
-    reader = load_reader(parse_config(network.run["config"]), network.weights, network.run["weights_sha256"])
+    reader = model.load()
     logits = predict_digits(reader, images)
-    with atomic_write(network.predictions) as path, path.open("wb") as stream:
+    with atomic_write(predictions) as path, path.open("wb") as stream:
         np.save(stream, logits)
-    row = {"seed": network.run["seed"], "fingerprint": network.run["fingerprint"]} | _row(logits, labels, confidence)
+    row = {"seed": model.seed, "fingerprint": model.fingerprint} | _row(logits, labels, confidence)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small batches: threads would wait for each other
     try:
@@ -71,8 +59,8 @@ def measure_network(network: MeasuredModel, prepared: Path, confidence: float) -
     finally:
         torch.set_num_threads(threads)
     quality = {
-        "seed": network.run["seed"],
-        "fingerprint": network.run["fingerprint"],
+        "seed": model.seed,
+        "fingerprint": model.fingerprint,
         "loss_interval": _rounded(negative_log_likelihood_interval(logits, labels, confidence)),
         "calibration_error": round(expected_calibration_error(logits, labels), DECIMALS),
         "calibration_interval": _rounded(calibration_interval(logits, labels, confidence)),
@@ -85,16 +73,16 @@ def measure_network(network: MeasuredModel, prepared: Path, confidence: float) -
     return row, quality
 
 
-def measure_networks(
-    networks: Sequence[MeasuredModel], prepared: Path, confidence: float, workers: int
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Let many networks read the test set, several at once where there are workers; raises as `measure_network`."""
-    if workers == 1 or len(networks) == 1:
-        return [measure_network(network, prepared, confidence) for network in networks]
+def evaluate_models(
+    models: Sequence[tuple[TrainedModel, Path]], prepared: Path, confidence: float, workers: int
+) -> list[Measured]:
+    """Evaluate networks, each with the file for its logits, in so many processes; raises as `evaluate_model`."""
+    if workers == 1 or len(models) == 1:
+        return [evaluate_model(model, predictions, prepared, confidence) for model, predictions in models]
     from lenet.execution.local import training_pool
 
-    with training_pool(min(workers, len(networks))) as pool:
-        waiting = [pool.submit(measure_network, network, prepared, confidence) for network in networks]
+    with training_pool(min(workers, len(models))) as pool:
+        waiting = [pool.submit(evaluate_model, model, path, prepared, confidence) for model, path in models]
         return [one.result() for one in waiting]
 
 

@@ -1,36 +1,16 @@
-"""Reading the test set again with networks that are to be compared: the same images, on the same machine."""
+"""The test set, and what trained networks predict on it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.config.schema import Config
 from lenet.core.project import Project
 from lenet.data.arrays import load_test, read_card
-from lenet.evaluation.predict import load_reader, predict_digits
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A trained network that can be read again.
-
-    Attributes:
-        label: what people call it.
-        config: the config that trained it.
-        weights: its weights file.
-        sha256: that file's digest, as it is on record.
-        fingerprint: of the run that trained it.
-    """
-
-    label: str
-    config: Config
-    weights: Path
-    sha256: str
-    fingerprint: str
+from lenet.evaluation.predict import predict_digits
+from lenet.evaluation.trained_model import TrainedModel
 
 
 @dataclass(frozen=True)
@@ -62,10 +42,6 @@ def read_test(project: Project, name: str) -> TestSet:
     return TestSet(name, str(read_card(prepared)["test_digest"]), images, labels)
 
 
-def score(network: TrainedModel, test: TestSet) -> NDArray[np.float32]:
-    """Return the logits [n, classes] of a network, loaded once its weights prove to be those on record.
-
-    Raises:
-        DamagedError: the weights file is missing or another.
-    """
-    return predict_digits(load_reader(network.config, network.weights, network.sha256), test.images)
+def score(model: TrainedModel, test: TestSet) -> NDArray[np.float32]:
+    """Return a network's logits on the test images, float32 [n, classes]; raises as `TrainedModel.load`."""
+    return predict_digits(model.load(), test.images)

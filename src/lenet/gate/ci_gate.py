@@ -9,12 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lenet.config.params import Params
-from lenet.config.schema import parse_config
 from lenet.core.atomic_io import read_json
 from lenet.core.errors import ConfigError, LenetError
-from lenet.core.paths import BUILT_TRAIN, EVALUATION, REGISTRATION
+from lenet.core.paths import REGISTRATION
 from lenet.core.project import Project
-from lenet.evaluation.scoring import TrainedModel
+from lenet.evaluation.trained_model import TrainedModel, read_chosen
 from lenet.gate.evaluate import GateResult, judge_network
 from lenet.gate.gate_report import write_ruling
 from lenet.gate.promote import PromotionResult, promote, rolled_back_version
@@ -71,7 +70,7 @@ def run_gate(project: Project, params: Params, uri: str | None, act: bool, tell:
         project.refuse_experiment("lenet gate --promote")
     if uri is not None:
         _check_is_there(tracking_uri(project, uri))
-    chosen = chosen_network(project)
+    chosen = read_chosen(project)
     with RegisteredModel(project, params.register.model, uri) as shelf:
         ruling = _settled(shelf, params, chosen, tell) or (
             _acted(shelf, params, chosen, tell) if act else _judged(shelf, params, chosen, tell)
@@ -80,29 +79,9 @@ def run_gate(project: Project, params: Params, uri: str | None, act: bool, tell:
     return ruling
 
 
-def chosen_network(project: Project) -> TrainedModel:
-    """Return the network that the evaluation chose, as DVC keeps it: its run's folder may be another machine's.
-
-    Raises:
-        LenetError: nothing is chosen yet, or the training's outs are not there.
-    """
-    try:
-        choice = read_json(project.root / EVALUATION)["choice"]
-        folder = project.root / BUILT_TRAIN / choice["variant"]
-        runs = read_json(folder / "runs.json")["runs"]
-    except FileNotFoundError as error:
-        raise LenetError(f"{error.filename}: is missing; `dvc repro` makes it, `dvc pull` brings it") from error
-    run = next((run for run in runs if run["seed"] == choice["seed"]), None)
-    if run is None:
-        raise LenetError(f"{folder / 'runs.json'}: has no run with seed {choice['seed']}; `dvc repro` chooses anew")
-    weights = folder / f"seed-{run['seed']}" / "weights.safetensors"
-    label = f"{choice['variant']} seed={choice['seed']}"
-    return TrainedModel(label, parse_config(run["config"]), weights, run["weights_sha256"], run["fingerprint"])
-
-
 def _settled(shelf: RegisteredModel, params: Params, chosen: TrainedModel, tell: Tell) -> GateReport | None:
     """Rule where there is nothing to decide: the chosen network is the champion, or was rolled back; or None."""
-    champion, known = shelf.holder(CHAMPION), shelf.of_run(chosen.fingerprint, chosen.sha256)
+    champion, known = shelf.holder(CHAMPION), shelf.of_run(chosen.fingerprint, chosen.weights_sha256)
     if champion is not None and champion in known:
         shelf.check(champion)
         # It has nobody to beat; that it still is what the floor and the reference ask for is looked at all the same.
@@ -124,7 +103,7 @@ def _judged(shelf: RegisteredModel, params: Params, chosen: TrainedModel, tell: 
     champion = shelf.holder(CHAMPION)
     found = judge_network(shelf, params, chosen, champion, None, tell)
     if found.verdict.promote:
-        headline = f"passed: {chosen.label} would become the {'champion' if champion else 'first champion'}"
+        headline = f"passed: {chosen.name} would become the {'champion' if champion else 'first champion'}"
         return GateReport(True, headline, _name(shelf), found)
     return _refused(found, champion, _name(shelf))
 
@@ -173,7 +152,7 @@ def _failed(found: GateResult) -> str:
 
 def _known(shelf: RegisteredModel, chosen: TrainedModel) -> Version | None:
     """Return the newest version with the chosen weights."""
-    return next((one for one in reversed(shelf.versions) if one.weights_sha256 == chosen.sha256), None)
+    return next((one for one in reversed(shelf.versions) if one.weights_sha256 == chosen.weights_sha256), None)
 
 
 def _name(shelf: RegisteredModel) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from lenet.config.params import Params
 from lenet.core.errors import LenetError
-from lenet.evaluation.scoring import TestSet, TrainedModel, read_test, score
+from lenet.evaluation.scoring import TestSet, read_test, score
+from lenet.evaluation.trained_model import TrainedModel
 from lenet.gate.checks import decide
 from lenet.gate.decision import GateDecision
 from lenet.registry.history import JUDGING, HistoryEntry
@@ -50,10 +51,7 @@ def judge(
     Raises:
         LenetError: a version is not what was registered, or reads another data set.
     """
-    source = shelf.check(candidate)
-    sha256, fingerprint = candidate.weights_sha256, candidate.fingerprint
-    challenger = TrainedModel(candidate.title, source.config, source.weights, sha256, fingerprint)
-    return judge_network(shelf, params, challenger, champion, reason, tell)
+    return judge_network(shelf, params, shelf.check(candidate), champion, reason, tell)
 
 
 def judge_network(
@@ -82,11 +80,9 @@ def judge_network(
     networks = [network for network in (challenger, other, reference) if network is not None]
     for network in networks:
         if network.config.data.name != params.data:
-            raise LenetError(
-                f"{network.label}: reads {network.config.data.name}; the gate's images are {params.data}'s"
-            )
+            raise LenetError(f"{network.name}: reads {network.config.data.name}; the gate's images are {params.data}'s")
     test = read_test(shelf.project, params.data)
-    tell(f"reading {len(test.labels):,} test images of {test.name} with {', '.join(one.label for one in networks)}")
+    tell(f"reading {len(test.labels):,} test images of {test.name} with {', '.join(one.name for one in networks)}")
     verdict = decide(
         test.labels,
         score(challenger, test),
@@ -98,10 +94,12 @@ def judge_network(
             [*shared_history(shelf), *other_models(shelf)],
             shelf.versions,
             test.digest,
-            (challenger.sha256, other.sha256 if other else None),
+            (challenger.weights_sha256, other.weights_sha256 if other else None),
         ),
     )
-    return GateResult(verdict, _title(challenger, other, test), test.digest, reference.sha256 if reference else None)
+    return GateResult(
+        verdict, _title(challenger, other, test), test.digest, reference.weights_sha256 if reference else None
+    )
 
 
 def _reference(
@@ -117,7 +115,7 @@ def _reference(
         return find_network(shelf, named, tell)
     own = shelf_of(shelf, named) or shelf
     versions = [*shelf.versions, *own.versions]
-    if all(one in shelf.of_run(challenger.fingerprint, challenger.sha256) for one in versions):
+    if all(one in shelf.of_run(challenger.fingerprint, challenger.weights_sha256) for one in versions):
         having = "has nothing but the challenger" if versions else "is empty"
         tell(f"gate.reference {named}: is not in this registry, which {having}; judged by the floor alone")
         return None
@@ -140,5 +138,5 @@ def count_gate_uses(
 
 
 def _title(challenger: TrainedModel, champion: TrainedModel | None, test: TestSet) -> str:
-    against = f"against {champion.label}" if champion else "with no champion to beat yet"
-    return f"{challenger.label} {against}, on {len(test.labels):,} test images of {test.name}"
+    against = f"against {champion.name}" if champion else "with no champion to beat yet"
+    return f"{challenger.name} {against}, on {len(test.labels):,} test images of {test.name}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.core.atomic_io import read_json, remove
+from lenet.core.atomic_io import remove
 from lenet.core.errors import DamagedError
+from lenet.core.paths import BUILT_PREDICTIONS, PLOTS
 from lenet.core.project import Project
 from lenet.data.arrays import load_test, read_card
 from lenet.evaluation import metrics as measures
-from lenet.evaluation.evaluate_model import MeasuredModel, measure_networks
+from lenet.evaluation.evaluate_model import evaluate_models
 from lenet.evaluation.label_errors import doubtful_indices
 from lenet.evaluation.metrics import spread
 from lenet.evaluation.model_selection import choose
@@ -23,34 +26,15 @@ from lenet.evaluation.plots.draw_quality import draw_quality
 from lenet.evaluation.plots.variants import VariantErrors, compare_errors
 from lenet.evaluation.stats.images_and_seeds import MIN_SEEDS, Misread, compare_recipes, error_interval
 from lenet.evaluation.stats.pairwise import comparison_matrix, difference_tree
+from lenet.evaluation.trained_model import TrainedModel
 from lenet.runs.run_dir import SHORT, RunDir
 from lenet.tracking.entities import EVALUATION, evaluation
-
-TrainedVariant = dict[str, list[dict[str, Any]]]
-
-
-def read_trained(folder: Path, variants: tuple[str, ...]) -> TrainedVariant:
-    """Read what the training stages left: for each variant its runs.
-
-    Raises:
-        DamagedError: a stage's out is missing or damaged.
-    """
-    trained = {}
-    for variant in variants:
-        path = folder / variant / "runs.json"
-        if not path.is_file():
-            raise DamagedError(f"{path}: is missing; `dvc repro train@{variant}` makes it")
-        trained[variant] = read_json(path, owner={"variant": variant})["runs"]
-    return trained
 
 
 def evaluate(
     project: Project,
     data: str,
-    trained: TrainedVariant,
-    built: Path,
-    predictions: Path,
-    plots: Path,
+    trained: Mapping[str, Sequence[TrainedModel]],
     confidence: float,
     baseline: str,
     workers: int = 1,
@@ -60,43 +44,35 @@ def evaluate(
     Args:
         project: where things are.
         data: name of the data set.
-        trained: what `read_trained` gave.
-        built: folder of the trained weights, by variant and seed.
-        predictions: folder for the logits of each network, [n, classes] as <variant>/seed-<seed>.npy.
-        plots: folder for the pictures.
+        trained: each variant's networks, one a seed.
         confidence: of the intervals.
         baseline: the variant that the chosen one is compared with, on the test set and as the last thing done.
         workers: networks that are measured at once.
 
     Returns:
         The choice, each variant's measures and its comparison with the baseline, errors in percent; and, apart, the
-        comparison of every pair and the qualities of each network (`quality.measure_network`).
+        comparison of every pair and the qualities of each network (`evaluate_model`).
     """
     errors = {
-        variant: {run["seed"]: run["measures"]["val/error"] for run in runs if "val/error" in run["measures"]}
-        for variant, runs in trained.items()
+        variant: {model.seed: model.metrics["val/error"] for model in models if "val/error" in model.metrics}
+        for variant, models in trained.items()
     }
     choice = choose(errors)
     prepared = project.prepared(data)
     card = read_card(prepared)
     images, labels = load_test(prepared)
+    predictions, plots = project.root / BUILT_PREDICTIONS, project.root / PLOTS
     remove(predictions, project.root)
-    networks = [
-        MeasuredModel(
-            variant,
-            run,
-            built / variant / f"seed-{run['seed']}" / "weights.safetensors",
-            predictions / variant / f"seed-{run['seed']}.npy",
-        )
-        for variant, runs in trained.items()
-        for run in runs
-    ]
-    measured = measure_networks(networks, prepared, confidence, workers)
+    files = {
+        variant: [predictions / variant / f"seed-{model.seed}.npy" for model in models]
+        for variant, models in trained.items()
+    }
+    pairs = [pair for variant in trained for pair in zip(trained[variant], files[variant], strict=True)]
+    measured = iter(evaluate_models(pairs, prepared, confidence, workers))
     variants, qualities, wrong = {}, {}, {}
-    for variant, runs in trained.items():
-        files = [predictions / variant / f"seed-{run['seed']}.npy" for run in runs]
-        wrong[variant] = np.stack([measures.misclassified(np.load(path), labels) for path in files])
-        own = [found for network, found in zip(networks, measured, strict=True) if network.variant == variant]
+    for variant, models in trained.items():
+        wrong[variant] = np.stack([measures.misclassified(np.load(path), labels) for path in files[variant]])
+        own = list(itertools.islice(measured, len(models)))
         rows = [row for row, _ in own]
         for row in rows:
             _tell_run(project, row, card["test_digest"])
@@ -117,11 +93,16 @@ def evaluate(
         "confidence": confidence,
         "choice": {"variant": choice.variant, "seed": choice.seed, "by": "mean validation error over the seeds"},
         "against_baseline": _against(baseline, choice.variant, wrong, confidence),
-        "threads": sorted({count for runs in trained.values() for run in runs for count in run.get("threads", ())}),
+        "threads": sorted({count for models in trained.values() for model in models for count in model.threads}),
         "variants": variants,
     }
-    pairs = comparison_matrix(wrong, confidence)
-    return body, {"test_digest": card["test_digest"], "confidence": confidence, "pairs": pairs, "networks": qualities}
+    quality = {
+        "test_digest": card["test_digest"],
+        "confidence": confidence,
+        "pairs": comparison_matrix(wrong, confidence),
+        "networks": qualities,
+    }
+    return body, quality
 
 
 def _against(baseline: str, chosen: str, wrong: dict[str, Misread], confidence: float) -> dict[str, Any] | None:

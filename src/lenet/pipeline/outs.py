@@ -41,6 +41,7 @@ def _write_weights(project: Project, variant: str, runs: list[tuple[Config, RunD
         entry: dict[str, Any] = {
             "seed": config.seed,
             "fingerprint": folder.fingerprint,
+            "data_digest": folder.identity()["data_digest"],
             "weights_sha256": sha256_file(path),
             "epochs": len(folder.history()),
             "threads": list(folder.threads()),

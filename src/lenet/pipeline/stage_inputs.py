@@ -66,9 +66,7 @@ CODE = {
     "export": Code(
         "lenet.pipeline.export",
         (
-            "lenet.evaluation.onnx_parity",
             "lenet.evaluation.latency",
-            "lenet.evaluation.onnx_model",
             "lenet.evaluation.predict",
             "lenet.export",
             "lenet.pipeline.dvc_metrics",

@@ -12,8 +12,6 @@ from lenet.config.validation import closest
 from lenet.core.atomic_io import remove, write_json, write_text
 from lenet.core.errors import ConfigError
 from lenet.core.paths import (
-    BUILT_PREDICTIONS,
-    BUILT_TRAIN,
     CURVES,
     EVALUATION,
     PLOTS,
@@ -69,16 +67,14 @@ def train_variant(project: Project, params: Params, variant: str, tell: Callable
 def evaluate_variants(project: Project, params: Params, tell: Callable[[str], None]) -> None:
     """Choose a variant on validation, read the test set, and have MLflow show what it said."""
     from lenet.evaluation.plots.variants import compare_curves
-    from lenet.pipeline.evaluate import evaluate, read_trained
+    from lenet.evaluation.trained_model import read_variant
+    from lenet.pipeline.evaluate import evaluate
 
-    trained = read_trained(project.root / BUILT_TRAIN, params.evaluated_variants)
+    trained = {variant: read_variant(project, variant) for variant in params.evaluated_variants}
     body, qualities = evaluate(
         project,
         params.data,
         trained,
-        project.root / BUILT_TRAIN,
-        project.root / BUILT_PREDICTIONS,
-        project.root / PLOTS,
         params.evaluate.confidence,
         params.refit.baseline,
         default_workers(),

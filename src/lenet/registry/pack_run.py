@@ -8,8 +8,10 @@ from typing import Any
 
 from lenet.core.atomic_io import read_json, sha256_file
 from lenet.core.errors import DamagedError
+from lenet.core.paths import BUILT_EXPORT, EXPORT
 from lenet.core.project import Project
-from lenet.pipeline.export import BUILT_EXPORT, EXPORT, describe, export_checked, export_measures, read_run
+from lenet.evaluation.trained_model import from_run
+from lenet.export.export_model import export_checked, export_metrics, onnx_metadata
 from lenet.runs.run_dir import RunDir
 from lenet.tracking.run_ref import MlflowRunRef
 from lenet.tracking.store import open_store
@@ -31,7 +33,7 @@ def pack_version(project: Project, folder: RunDir, packed: Path) -> None:
     """
     from lenet.registry.packaging import pack_both
 
-    trained = read_run(folder)
+    trained = from_run(folder)
     reader = trained.load()
     with tempfile.TemporaryDirectory() as temporary:
         path = project.root / BUILT_EXPORT
@@ -52,13 +54,13 @@ def log_export(project: Project, place: MlflowRunRef, folder: RunDir) -> None:
 
     known = _exported(project, folder)
     if known is not None:
-        log_measures(open_store(project, place.uri), place.run_id, export_measures(known))
+        log_measures(open_store(project, place.uri), place.run_id, export_metrics(known))
 
 
 def _exported(project: Project, folder: RunDir) -> dict[str, Any] | None:
     """Return what the export stage wrote, where it was about this run."""
     try:
         known = read_json(project.root / EXPORT)
-        return known if known["metadata"] == describe(project, read_run(folder)) else None
+        return known if known["metadata"] == onnx_metadata(project, from_run(folder)) else None
     except (FileNotFoundError, DamagedError):
         return None

@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -16,7 +16,7 @@ from lenet.core.errors import ConfigError, DamagedError, LenetError
 from lenet.core.paths import REGISTRATION
 from lenet.core.project import Project
 from lenet.core.yaml_loader import read_yaml
-from lenet.evaluation.scoring import TrainedModel
+from lenet.evaluation.trained_model import WEIGHTS, TrainedModel, from_run
 from lenet.registry.manifest import MODEL_TAG, verify_manifest
 from lenet.registry.provenance import MODEL_ID_TAG, check_provenance
 from lenet.registry.versions import Version, download_source, local_source, logged_source, read_versions
@@ -24,7 +24,7 @@ from lenet.runs.run_dir import FINISHED, RunDir
 from lenet.tracking.destination import requested_destination
 from lenet.tracking.store import WEIGHTS_TAG, database_path, shown_uri, tracking_uri
 
-WEIGHTS, CONFIG = "weights.safetensors", "config.yaml"
+CONFIG = "config.yaml"
 PROVENANCE = ("lenet.fingerprint", "lenet.data_digest", WEIGHTS_TAG, MODEL_TAG)
 """Tags without which nobody can say where a version comes from; each a sha256."""
 
@@ -53,14 +53,6 @@ def shown_store(project: Project, uri: str) -> str:
     if path is not None and path.is_relative_to(project.home):
         return str(path.relative_to(project.home))
     return shown_uri(uri)
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """Where a version's network can be read: config and weights, both checked."""
-
-    config: Config
-    weights: Path
 
 
 class RegisteredModel:
@@ -144,8 +136,8 @@ class RegisteredModel:
             raise LenetError(f"{name}: no version of {self.model} is called so; there are {known} (`lenet registry`)")
         return found
 
-    def check(self, version: Version) -> ModelSource:
-        """Return where a version's network can be read, after checking where it comes from and every byte of it.
+    def check(self, version: Version) -> TrainedModel:
+        """Return a version's network, after checking where it comes from and every byte of it.
 
         Raises:
             DamagedError: lenet did not register it, or its files or what its run says are not what was registered.
@@ -163,7 +155,14 @@ class RegisteredModel:
         if manifest.get(WEIGHTS) != version.weights_sha256 or CONFIG not in manifest:
             raise DamagedError(f"{version.label}: its weights are not those of its tag {WEIGHTS_TAG}; {REMEDY}")
         self._check_run(version)
-        return ModelSource(_read_config(packed / CONFIG), packed / WEIGHTS)
+        return TrainedModel(
+            version.title,
+            _read_config(packed / CONFIG),
+            version.fingerprint,
+            version.tags["lenet.data_digest"],
+            packed / WEIGHTS,
+            version.weights_sha256,
+        )
 
     def network(self, version: Version, tell: Callable[[str], None]) -> TrainedModel:
         """Return a version's network to be scored, from its run's folder where its own files are damaged.
@@ -172,15 +171,14 @@ class RegisteredModel:
             DamagedError, LenetError: as `check`, and the run's folder does not help.
         """
         try:
-            source = self.check(version)
+            return self.check(version)
         except DamagedError as error:
             folder = RunDir(self.project.runs / version.fingerprint)
             if not version.fingerprint or folder.state() != FINISHED:
                 raise
             check_digest(folder.path / WEIGHTS, version.weights_sha256, str(error))
             tell(f"{error}; read from runs/{folder.short}… instead")
-            source = ModelSource(folder.config(), folder.path / WEIGHTS)
-        return TrainedModel(version.title, source.config, source.weights, version.weights_sha256, version.fingerprint)
+            return replace(from_run(folder), name=version.title)
 
     def _check_source(self, version: Version) -> None:
         """See that a version's files are those that its store keeps for its logged model, and no copy elsewhere."""
@@ -213,17 +211,3 @@ def _read_config(path: Path) -> Config:
         return parse_config(read_yaml(path))
     except ConfigError as error:
         raise LenetError(f"{path}: was trained by another version of lenet, use that one: {error}") from error
-
-
-def run_network(folder: RunDir) -> TrainedModel:
-    """Return the network of a finished run to be scored.
-
-    Raises:
-        LenetError: the run is not finished.
-    """
-    if folder.state() != FINISHED:
-        raise LenetError(f"{folder.short}: is {folder.state()}; only a finished run can be read (`lenet runs`)")
-    identity = folder.identity()
-    label = f"{folder.short} ({identity['name']})"
-    sha256 = folder.status()["files"][WEIGHTS]
-    return TrainedModel(label, folder.config(), folder.path / WEIGHTS, sha256, folder.fingerprint)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 
 from lenet.core.errors import DamagedError, LenetError
-from lenet.evaluation.scoring import TrainedModel
-from lenet.registry.registered_model import RegisteredModel, run_network
+from lenet.evaluation.trained_model import TrainedModel, from_run
+from lenet.registry.registered_model import RegisteredModel
 from lenet.runs.run_dir import SHORT, all_runs, find_run
 
 VERSION_DIGITS = 3
@@ -34,7 +34,7 @@ def find_network(shelf: RegisteredModel, name: str, tell: Callable[[str], None])
     if _START.fullmatch(name) is None:
         raise LenetError(f"{name}: name a run by its fingerprint's start, or a version as 3, @champion, lenet5/3")
     if any(folder.fingerprint.startswith(name) for folder in all_runs(shelf.project)):
-        return run_network(find_run(shelf.project, name))
+        return from_run(find_run(shelf.project, name))
     return _registered_run(shelf, name, tell)
 
 

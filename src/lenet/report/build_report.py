@@ -7,8 +7,8 @@ from typing import Any
 from lenet.config.params import Params
 from lenet.core.atomic_io import read_json, write_text
 from lenet.core.paths import (
-    BUILT_TRAIN,
     EVALUATION,
+    EXPORT,
     MODEL_CARD,
     PLOTS,
     QUALITY,
@@ -19,13 +19,12 @@ from lenet.core.paths import (
     SEARCH,
 )
 from lenet.core.project import Project
-from lenet.pipeline.evaluate import TrainedVariant, read_trained
-from lenet.pipeline.export import EXPORT
+from lenet.evaluation.trained_model import read_variant
 from lenet.report.document import Section, markdown, page
 from lenet.report.export_section import export_paragraph, export_table
 from lenet.report.quality_section import CALIBRATION_READING, PAIRS_READING, pairs_table, quality_table
 from lenet.report.readme_table import results_table
-from lenet.report.run_links import all_runs, chosen_run, runs_table, validation_errors
+from lenet.report.run_links import Trained, all_runs, chosen_run, runs_table, validation_errors
 from lenet.report.search_section import refit_runs, refit_table, search_paragraphs, search_pictures
 from lenet.report.summary import summarize
 from lenet.runs.run_dir import SHORT
@@ -45,7 +44,7 @@ def write_report(project: Project, params: Params) -> None:
     """
     root, home = project.root, (project.root / REPORT_MARKDOWN).parent
     evaluation, quality = read_json(root / EVALUATION), read_json(root / QUALITY)
-    trained = read_trained(root / BUILT_TRAIN, params.evaluated_variants)
+    trained = {variant: read_variant(project, variant) for variant in params.evaluated_variants}
     found = summarize(evaluation, quality, validation_errors(trained))
     sections = [
         Section("Is it chance?", paragraphs=found.grounds, runs=all_runs(evaluation)),
@@ -69,7 +68,7 @@ def write_report(project: Project, params: Params) -> None:
 
 
 def _measured(
-    project: Project, evaluation: dict[str, Any], quality: dict[str, Any], trained: TrainedVariant
+    project: Project, evaluation: dict[str, Any], quality: dict[str, Any], trained: Trained
 ) -> tuple[Section, ...]:
     plots, chosen = project.root / PLOTS, evaluation["choice"]["variant"]
     return (

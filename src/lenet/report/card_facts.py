@@ -11,12 +11,11 @@ from lenet.config.params import Gate, Params
 from lenet.config.schema import Config, parse_config
 from lenet.core.atomic_io import read_json
 from lenet.core.errors import LenetError
-from lenet.core.paths import BUILT_TRAIN, EVALUATION, QUALITY, REFIT, REFITTED, SEARCH
+from lenet.core.paths import EVALUATION, EXPORT, QUALITY, REFIT, REFITTED, SEARCH
 from lenet.core.project import Project
 from lenet.data.arrays import read_card
 from lenet.evaluation.label_errors import TEST_LABELS_SHA256
-from lenet.pipeline.evaluate import read_trained
-from lenet.pipeline.export import EXPORT
+from lenet.evaluation.trained_model import read_variant
 from lenet.report.run_links import validation_errors
 from lenet.report.summary import Summary, summarize
 from lenet.runs.run_dir import RunDir
@@ -91,7 +90,7 @@ def gather(project: Project, params: Params, folder: RunDir) -> CardFacts:
     rows = {run["seed"]: run["fingerprint"] for run in evaluation["variants"][choice["variant"]]["runs"]}
     if rows.get(choice["seed"]) != folder.fingerprint:
         raise LenetError(f"{EVALUATION}: is not about run {folder.short}; `dvc repro evaluate` measures anew")
-    trained = read_trained(project.root / BUILT_TRAIN, tuple(evaluation["variants"]))
+    trained = {variant: read_variant(project, variant) for variant in evaluation["variants"]}
     quality = _optional(project.root / QUALITY) or {"pairs": [], "networks": {}}
     recipe = tuple(one for one in quality["networks"].get(choice["variant"], ()) if one["fingerprint"] in rows.values())
     export = _optional(project.root / EXPORT)

@@ -8,8 +8,9 @@ from lenet.config.params import Params
 from lenet.core.errors import LenetError
 from lenet.core.project import Project
 from lenet.evaluation.metrics import CONFIDENCE, PERCENT, exact_interval, misclassified
-from lenet.evaluation.scoring import TrainedModel, read_test, score
+from lenet.evaluation.scoring import read_test, score
 from lenet.evaluation.stats.mcnemar import Comparison, compare
+from lenet.evaluation.trained_model import TrainedModel
 from lenet.registry.registered_model import RegisteredModel
 from lenet.registry.resolve import find_network
 
@@ -32,7 +33,7 @@ def compare_networks(project: Project, params: Params, names: tuple[str, str], t
     with RegisteredModel(project, params.register.model) as shelf:
         a, b = (find_network(shelf, name, tell) for name in names)
         if a.config.data.name != b.config.data.name:
-            raise LenetError(f"{a.label} reads {a.config.data.name}, {b.label} {b.config.data.name}: not the same data")
+            raise LenetError(f"{a.name} reads {a.config.data.name}, {b.name} {b.config.data.name}: not the same data")
         test = read_test(project, a.config.data.name)
         found = compare(misclassified(score(a, test), test.labels), misclassified(score(b, test), test.labels))
     head = f"{found.counts.n:,} test images of {test.name} (digest {test.digest[:12]})"
@@ -41,7 +42,7 @@ def compare_networks(project: Project, params: Params, names: tuple[str, str], t
 
 def _answer(found: Comparison, a: TrainedModel, b: TrainedModel) -> str:
     """Return who wins, by how many images, and whether it is chance."""
-    if a.sha256 == b.sha256:
+    if a.weights_sha256 == b.weights_sha256:
         return "A and B are the same weights."
     counts = found.counts
     more = counts.only_b - counts.only_a
@@ -60,7 +61,7 @@ def _errors(found: Comparison, a: TrainedModel, b: TrainedModel) -> list[str]:
     for letter, network, wrong in (("A", a, counts.both + counts.only_a), ("B", b, counts.both + counts.only_b)):
         low, high = exact_interval(wrong, counts.n)
         error = f"{PERCENT * wrong / counts.n:.2f} %  ({low:.2f} to {high:.2f})"
-        rows.append((letter, network.label, f"{wrong:,} misread", error, f"weights {network.sha256[:12]}"))
+        rows.append((letter, network.name, f"{wrong:,} misread", error, f"weights {network.weights_sha256[:12]}"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lenet.pipeline.evaluate import TrainedVariant
+from lenet.evaluation.trained_model import TrainedModel
 from lenet.report.document import Table
 from lenet.runs.run_dir import SHORT
 
+Trained = Mapping[str, Sequence[TrainedModel]]
+"""Each variant's networks, one a seed."""
 
-def validation_errors(trained: TrainedVariant) -> dict[str, dict[int, float]]:
+
+def validation_errors(trained: Trained) -> dict[str, dict[int, float]]:
     """Return each variant's validation errors in percent, by seed."""
     return {
-        variant: {run["seed"]: run["measures"]["val/error"] for run in runs if "val/error" in run["measures"]}
-        for variant, runs in trained.items()
+        variant: {model.seed: model.metrics["val/error"] for model in models if "val/error" in model.metrics}
+        for variant, models in trained.items()
     }
 
 
@@ -32,13 +35,13 @@ def chosen_run(evaluation: Mapping[str, Any]) -> dict[str, list[str]]:
     return {f"{choice['variant']} seed {choice['seed']}": [own["fingerprint"][:SHORT]]}
 
 
-def runs_table(evaluation: Mapping[str, Any], trained: TrainedVariant) -> Table:
+def runs_table(evaluation: Mapping[str, Any], trained: Trained) -> Table:
     """Return all runs that were evaluated, with their errors."""
     rows = []
     for variant, found in evaluation["variants"].items():
-        own = {run["seed"]: run for run in trained[variant]}
+        own = {model.seed: model for model in trained[variant]}
         for run in found["runs"]:
-            validation, epochs = own[run["seed"]]["measures"]["val/error"], own[run["seed"]]["epochs"]
+            validation, epochs = own[run["seed"]].metrics["val/error"], own[run["seed"]].epochs
             row = (run["fingerprint"][:SHORT], variant, run["seed"], epochs, f"{validation:.2f}", f"{run['error']:.2f}")
             rows.append(tuple(str(cell) for cell in row))
     header = ("run", "variant", "seed", "epochs", "validation error %", "test error %")
