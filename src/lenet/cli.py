@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lenet.core.fast_imports  # noqa: F401
 from lenet import __version__
 from lenet.core.cli_errors import check_words, exit_on_error, hide_passwords, survive_any_terminal
-from lenet.core.deferred_scipy import defer_signal
 from lenet.core.errors import EXIT_FAILED
-from lenet.core.gc_tuning import raise_gc_thresholds
 from lenet.core.log import configure_logging
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run one command; the process's exit code says whether it was done."""
     configure_logging()
     hide_passwords()
-    raise_gc_thresholds()
-    defer_signal()
     survive_any_terminal()
     exit_on_error(lambda: check_words(sys.argv[1:] if words is None else words))
     arguments = build_parser().parse_args(words)
@@ -41,7 +38,7 @@ def main(words: Sequence[str] | None = None) -> None:
 def _run(arguments: Arguments) -> None:
     import os
 
-    from lenet.core.parent_death import die_with_parent
+    from lenet.core.processes import die_with_parent
     from lenet.core.project import find_project
 
     if "DVC_STAGE" in os.environ:

@@ -14,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet.core.atomic_io import atomic_write
+from lenet.core.processes import process_pool
 from lenet.data.arrays import load_test
 from lenet.evaluation import metrics as measures
 from lenet.evaluation.trained_model import TrainedModel
+from lenet.training.cpu_tuning import configure_openmp
 
 DECIMALS = 4
+PRELOADED = ("lenet.training.fit",)
 
 
 Measured = tuple[dict[str, Any], dict[str, Any]]
@@ -79,9 +82,7 @@ def evaluate_models(
     """Evaluate networks, each with the file for its logits, in so many processes; raises as `evaluate_model`."""
     if workers == 1 or len(models) == 1:
         return [evaluate_model(model, predictions, prepared, confidence) for model, predictions in models]
-    from lenet.execution.local import training_pool
-
-    with training_pool(min(workers, len(models))) as pool:
+    with process_pool(min(workers, len(models)), configure_openmp, PRELOADED) as pool:
         waiting = [pool.submit(evaluate_model, model, path, prepared, confidence) for model, path in models]
         return [one.result() for one in waiting]
 

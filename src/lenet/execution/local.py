@@ -1,36 +1,29 @@
-"""Many runs asked for at once: processes of one thread each, or one a GPU, and MLflow told by the one that waits."""
+"""Train many runs at once, in processes of one thread or one GPU each; the waiting process writes to MLflow."""
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
-import multiprocessing.context
 import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 from lenet.config.schema import Config
 from lenet.core.cli_errors import SIGNAL_BASE
 from lenet.core.errors import LenetError, RunFailedError, Stopped
-from lenet.core.log import configure_logging
+from lenet.core.processes import default_workers, process_pool
 from lenet.core.project import Project
 from lenet.data.datasets import ensure_prepared
 from lenet.execution.runner import Runner, validate_resources
 from lenet.runs.get_or_train import RunMetadata, RunResult
 from lenet.runs.run_dir import FINISHED
+from lenet.training.cpu_tuning import configure_openmp
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""Two processes of one thread train more than one of two."""
-
-PRELOADED = ["lenet.execution.forkserver_preload"]
-"""What the server of processes imports."""
+PRELOADED = ("optuna", "lenet.runs.get_or_train", "lenet.training.fit")
+"""What takes training processes seconds to import."""
 
 
 @dataclass(frozen=True)
@@ -39,64 +32,6 @@ class RunRequest:
 
     config: Config
     origin: RunMetadata
-
-
-def default_workers() -> int:
-    """Return one worker a GPU, or one a core where there is no GPU."""
-    if any(Path("/dev").glob("nvidia[0-9]*")):  # otherwise torch's seconds of importing would tell nothing new
-        import torch
-
-        if found := torch.cuda.device_count():
-            return int(found)
-    return len(os.sched_getaffinity(0))
-
-
-def assign_gpu(slot: int, devices: int = 1) -> None:
-    """Leave this process its GPUs, in turn, where there are any; CUDA reads the variable when it is first used."""
-    import torch
-
-    found = torch.cuda.device_count()
-    if found:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = visible.split(",") if visible else [str(number) for number in range(found)]
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(share(names, slot, devices))
-
-
-def share(names: Sequence[str], slot: int, devices: int) -> list[str]:
-    """Return the GPUs of the process in this slot: as many as a run trains on, in turn, none twice."""
-    return [names[(slot * devices + number) % len(names)] for number in range(min(devices, len(names)))]
-
-
-def process_context() -> multiprocessing.context.ForkServerContext:
-    """Return where training processes come from: a server that has imported what they need, and forks them in no time.
-
-    It has computed nothing, so that no thread of a library is lost by the fork, and it ends with the command. Ctrl-C
-    does not reach it: a terminal sends it to every process, and one that is importing would answer with a traceback.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is ignored stays so in a program that is started
-    try:
-        with one_thread_each():
-            forkserver.ensure_running()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    return context
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Within the block new processes compute with one thread; their libraries read it when they are loaded."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(ONE_THREAD)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def run_all(
@@ -132,7 +67,7 @@ def run_all(
         if trainers:  # otherwise no process has to be made ready
             devices = max(wish.config.trainer.devices for wish in wishes)
             size = min(workers or max(1, default_workers() // devices), len(trainers))
-            pool = stack.enter_context(training_pool(size, devices))
+            pool = stack.enter_context(process_pool(size, configure_openmp, PRELOADED, devices))
             for number in trainers.values():
                 wish = wishes[number]
                 waiting[pool.submit(_train, project.root, project.home, wish.config, wish.origin)] = number
@@ -157,32 +92,6 @@ def run_all(
                 has_failed = first.folder.state() != FINISHED
                 outcomes[number] = first if has_failed else laboratory.get_or_train(wish.config, wish.origin)
     return [outcomes[number] for number in range(len(wishes))]
-
-
-@contextmanager
-def training_pool(size: int, devices: int = 1) -> Iterator[ProcessPoolExecutor]:
-    """Give processes of one thread each, or of a run's GPUs, that have imported what training and evaluating need."""
-    context = process_context()
-    slots = context.Value("i", 0)
-    with one_thread_each():
-        pool = ProcessPoolExecutor(max_workers=size, mp_context=context, initializer=_begin, initargs=(slots, devices))
-        try:
-            yield pool
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _begin(slots: Any, devices: int) -> None:
-    from lenet.core.parent_death import die_with_parent
-    from lenet.training.cpu_tuning import configure_openmp
-
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    die_with_parent(signal.SIGTERM)
-    configure_logging(logging.WARNING)  # the command that waits for the workers tells of the progress
-    configure_openmp()
-    with slots.get_lock():
-        slot, slots.value = slots.value, slots.value + 1
-    assign_gpu(slot, devices)
 
 
 def _train(root: Path, home: Path, config: Config, origin: RunMetadata) -> str:

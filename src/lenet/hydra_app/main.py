@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 
+import lenet.core.fast_imports  # noqa: F401
 from lenet.config.compose import register_resolvers, to_config
 from lenet.config.help_text import help_text
 from lenet.config.hydra_errors import own_faults, translate_hydra_errors
@@ -21,10 +22,8 @@ from lenet.config.schema import Config
 from lenet.config.validation import flatten
 from lenet.core.atomic_io import read_json, remove, write_json, write_text
 from lenet.core.cli_errors import check_words, exit_on_error, hide_passwords, survive_any_terminal
-from lenet.core.deferred_scipy import defer_signal
 from lenet.core.errors import ConfigError, LenetError
 from lenet.core.file_lock import locked
-from lenet.core.gc_tuning import raise_gc_thresholds
 from lenet.core.log import configure_logging
 from lenet.core.project import SWEEP_LOCK, Project, find_project
 from lenet.core.urls import without_password
@@ -76,8 +75,6 @@ def run_app(train: Callable[[], Any]) -> None:
     configure_logging()
     hide_passwords()
     survive_any_terminal()
-    raise_gc_thresholds()
-    defer_signal()
     exit_on_error(enter)
 
 

@@ -19,12 +19,13 @@ from lenet.core.paths import (
     TEST_METRICS,
     VALIDATION_CURVES,
 )
+from lenet.core.processes import default_workers
 from lenet.core.project import Project
 from lenet.data.datasets import load_data_config
 from lenet.data.download.fetch import fetch
 from lenet.data.prepare import prepare
 from lenet.evaluation.metrics import Spread
-from lenet.execution.local import RunRequest, default_workers, run_all
+from lenet.execution.local import RunRequest, run_all
 from lenet.pipeline.dvc_metrics import over_seeds, write_metrics
 from lenet.pipeline.outs import write_variant
 from lenet.runs.get_or_train import RunMetadata

@@ -12,7 +12,7 @@ from uuid import uuid4
 from lenet.core.atomic_io import remove_half_written, write_json, write_text
 from lenet.core.errors import ConfigError, DamagedError, LenetError
 from lenet.core.file_lock import locked
-from lenet.execution.local import default_workers
+from lenet.core.processes import default_workers
 from lenet.runs.run_dir import RunDir
 from lenet.search.counts import Counts
 from lenet.search.progress import Progress

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lenet.core.cli_errors import SIGNAL_BASE, exit_on_error, hide_passwords
 from lenet.core.errors import Stopped
 from lenet.core.log import configure_logging
-from lenet.core.parent_death import die_with_parent
+from lenet.core.processes import assign_gpu, die_with_parent
 from lenet.core.project import Project
 
 if TYPE_CHECKING:
@@ -73,7 +73,6 @@ def _listen() -> None:
 
 def _work(project: Project, words: tuple[str, ...], slot: int) -> None:
     from lenet.data.arrays import training_digest
-    from lenet.execution.local import assign_gpu
     from lenet.search.objective import Objective
     from lenet.search.spec import read_spec
     from lenet.search.storage import open_storage, storage_errors, study_url

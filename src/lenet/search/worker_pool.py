@@ -6,8 +6,9 @@ import time
 from multiprocessing.process import BaseProcess
 
 from lenet.core.errors import LenetError
+from lenet.core.processes import one_thread_each, process_context
 from lenet.core.project import Project
-from lenet.execution.local import one_thread_each, process_context
+from lenet.execution.local import PRELOADED
 from lenet.search.worker import work
 
 SHUTDOWN_TIMEOUT = 30.0
@@ -30,7 +31,7 @@ class WorkerPool:
         self._project = project
         self._words = words
         self._size = size
-        self._context = process_context()
+        self._context = process_context(PRELOADED)
         self._processes: dict[int, BaseProcess] = {}
         self._deaths = 0
 

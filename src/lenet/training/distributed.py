@@ -73,7 +73,7 @@ def other_ranks(config: Config, prepared: Path, folder: Path) -> Iterator[None]:
 
 def _work() -> None:
     """Be one of the other ranks: rank 0 alone hears signals, keeps files and reports."""
-    from lenet.core.parent_death import die_with_parent
+    from lenet.core.processes import die_with_parent
 
     die_with_parent(signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,141 @@
+"""Worker processes: forked from a server that has imported what they need, and ended when their parent ends."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import multiprocessing
+import multiprocessing.context
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+from lenet.core.errors import EXIT_FAILED
+from lenet.core.log import configure_logging
+
+PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl(2)."""
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Two processes of one thread train more than one of two."""
+
+
+def die_with_parent(signum: signal.Signals) -> None:
+    """Ask the kernel to send this process `signum` when its parent ends; Linux alone can.
+
+    A stage that DVC started would train on as an orphan when DVC is killed, beside the one that the next
+    `dvc repro` starts.
+    """
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
+    started_by = multiprocessing.parent_process()  # the command, where a server of processes stands between
+    if os.getppid() != parent or (started_by is not None and not started_by.is_alive()):
+        sys.exit(EXIT_FAILED)  # it ended before the kernel was asked
+
+
+def default_workers() -> int:
+    """Return the number of workers for this machine: one a GPU, or one a core where there is no GPU."""
+    if any(Path("/dev").glob("nvidia[0-9]*")):  # otherwise there is no need for the seconds of importing torch
+        import torch
+
+        if found := torch.cuda.device_count():
+            return int(found)
+    return len(os.sched_getaffinity(0))
+
+
+def assign_gpu(slot: int, devices: int = 1) -> None:
+    """Restrict this process to its share of the GPUs, where there are any; to be called before CUDA is used.
+
+    Args:
+        slot: the worker's number.
+        devices: GPUs that one run trains on.
+    """
+    import torch
+
+    found = torch.cuda.device_count()
+    if found:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = visible.split(",") if visible else [str(number) for number in range(found)]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(share(names, slot, devices))
+
+
+def share(names: Sequence[str], slot: int, devices: int) -> list[str]:
+    """Return the GPUs of the worker in a slot: as many as a run trains on, in turn, none twice."""
+    return [names[(slot * devices + number) % len(names)] for number in range(min(devices, len(names)))]
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Have processes that are started in the block compute with one thread; libraries read it when they are loaded."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def process_context(preload: Sequence[str]) -> multiprocessing.context.ForkServerContext:
+    """Start the server that worker processes are forked from; the first call of a process says what it imports.
+
+    The server has computed nothing, so that no thread of a library is lost by the fork, and it ends with the command.
+    Ctrl-C does not reach it: a terminal sends it to every process, and one that is importing would show a traceback.
+
+    Args:
+        preload: names of modules that take seconds to import.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lenet.core.fast_imports", *preload])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is ignored stays so in a program that is started
+    try:
+        with one_thread_each():
+            forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return context
+
+
+@contextmanager
+def process_pool(
+    size: int, initializer: Callable[[], None], preload: Sequence[str], devices: int = 1
+) -> Iterator[ProcessPoolExecutor]:
+    """Give a pool of processes of one thread each, or of `devices` GPUs each, that end with this process.
+
+    Args:
+        size: number of processes.
+        initializer: called first in each of them.
+        preload: as for `process_context`.
+        devices: GPUs a process.
+    """
+    context = process_context(preload)
+    slots = context.Value("i", 0)
+    with one_thread_each():
+        pool = ProcessPoolExecutor(
+            max_workers=size, mp_context=context, initializer=_begin, initargs=(slots, devices, initializer)
+        )
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(slots: Any, devices: int, initializer: Callable[[], None]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    die_with_parent(signal.SIGTERM)
+    configure_logging(logging.WARNING)  # the process that waits for the workers reports their progress
+    initializer()
+    with slots.get_lock():
+        slot, slots.value = slots.value, slots.value + 1
+    assign_gpu(slot, devices)
