@@ -4,9 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import binomtest
+from torchmetrics.functional.classification import multiclass_recall
 
 from lenet.evaluation.metrics import (
+    class_recalls,
     confusion,
     error_percent,
     exact_interval,
@@ -79,12 +82,26 @@ def test_negative_log_likelihood_does_not_overflow() -> None:
     assert negative_log_likelihood(logits, np.array([1, 1])) == pytest.approx(5e3)
 
 
-def test_measures_leave_the_logits_as_they_were(predictions: tuple[np.ndarray, np.ndarray]) -> None:
+def test_class_recalls_by_hand() -> None:
+    first, second, third, absent = class_recalls(np.array([[8, 1, 1, 0], [0, 5, 0, 0], [3, 0, 0, 0], [0, 0, 0, 0]]))
+    assert (first.label, first.images, first.right, first.recall) == (0, 10, 8, 80.0)
+    assert first.interval == exact_interval(8, 10)
+    assert (second.recall, second.interval) == (100.0, exact_interval(5, 5))
+    assert (third.recall, third.interval) == (0.0, exact_interval(0, 3))
+    assert (absent.images, absent.recall, absent.interval) == (0, None, None)
+
+
+def test_class_recalls_are_those_of_torchmetrics(predictions: tuple[np.ndarray, np.ndarray]) -> None:
     logits, labels = predictions
-    logits = logits.astype(np.float64)
-    before = logits.copy()
-    negative_log_likelihood(logits, labels)
-    assert (logits == before).all()
+    expected = multiclass_recall(torch.from_numpy(logits), torch.from_numpy(labels), 10, average="none")
+    found = [each.recall for each in class_recalls(confusion(logits, labels, 10))]
+    assert found == pytest.approx((100 * expected).tolist(), rel=1e-6)
+
+
+@pytest.mark.parametrize("matrix", [np.zeros((2, 3)), np.zeros(4), np.array([[1, -1], [0, 0]])])
+def test_class_recalls_refuse_what_is_no_confusion_matrix(matrix: np.ndarray) -> None:
+    with pytest.raises(ValueError):
+        class_recalls(matrix.astype(np.int64))
 
 
 @pytest.mark.parametrize(

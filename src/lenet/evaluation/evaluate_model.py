@@ -44,8 +44,8 @@ def evaluate_model(model: TrainedModel, predictions: Path, prepared: Path, confi
 
     from lenet.evaluation.calibration import expected_calibration_error, reliability
     from lenet.evaluation.latency import count_parameters, count_weight_bytes
+    from lenet.evaluation.metrics import class_recalls
     from lenet.evaluation.predict import predict_digits
-    from lenet.evaluation.recall import class_recalls
     from lenet.evaluation.robustness import robustness
     from lenet.evaluation.stats.bootstrap import calibration_interval, negative_log_likelihood_interval
 

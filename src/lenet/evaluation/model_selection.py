@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lenet.core.errors import LenetError
@@ -41,8 +41,3 @@ def choose(errors: Mapping[str, Mapping[int, float]]) -> Choice:
     best = min(validation, key=lambda variant: validation[variant].mean)
     seeds = errors[best]
     return Choice(best, min(seeds, key=lambda seed: seeds[seed]), validation)
-
-
-def ranked(choice: Choice) -> Sequence[str]:
-    """Return the variants from lowest to highest mean validation error."""
-    return sorted(choice.validation, key=lambda variant: choice.validation[variant].mean)

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from lenet.config.params import Thresholds
 from lenet.core.errors import LenetError
 from lenet.evaluation.metrics import PERCENT, exact_interval
-from lenet.evaluation.stats.mcnemar import PairedCounts, count_pairs, holm, mcnemar, mcnemar_worse
+from lenet.evaluation.stats.mcnemar import holm, mcnemar, mcnemar_worse
 from lenet.evaluation.stats.noninferiority import noninferiority
+from lenet.evaluation.stats.pairs import PairedCounts, count_pairs
 from lenet.gate.decision import QUALITY, Check, GateDecision, Outcome
 
 Predictions = NDArray[np.floating] | NDArray[np.integer]

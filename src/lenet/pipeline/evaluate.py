@@ -24,8 +24,14 @@ from lenet.evaluation.metrics import spread
 from lenet.evaluation.model_selection import choose
 from lenet.evaluation.plots.draw_quality import draw_quality
 from lenet.evaluation.plots.variants import VariantErrors, compare_errors
-from lenet.evaluation.stats.images_and_seeds import MIN_SEEDS, Misread, compare_recipes, error_interval
-from lenet.evaluation.stats.pairwise import comparison_matrix, difference_tree
+from lenet.evaluation.stats.images_and_seeds import (
+    MIN_SEEDS,
+    Misread,
+    compare_recipes,
+    comparison_matrix,
+    difference_tree,
+    error_interval,
+)
 from lenet.evaluation.trained_model import TrainedModel
 from lenet.runs.run_dir import SHORT, RunDir
 from lenet.tracking.entities import EVALUATION, evaluation

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from statistics import mean
 from typing import Any
 
-from lenet.evaluation.stats.welch import CLAIM_SEEDS, SIGNIFICANT
+from lenet.evaluation.metrics import SIGNIFICANT
+from lenet.evaluation.stats.welch import CLAIM_SEEDS
 from lenet.report.document import Table
 
 PAIRS_READING = (

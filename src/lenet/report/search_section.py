@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from lenet.evaluation.stats.welch import CLAIM_SEEDS, SIGNIFICANT
+from lenet.evaluation.metrics import SIGNIFICANT
+from lenet.evaluation.stats.welch import CLAIM_SEEDS
 from lenet.report.document import Table
 from lenet.runs.run_dir import SHORT
 

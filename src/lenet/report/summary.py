@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lenet.core.errors import LenetError
-from lenet.evaluation.metrics import PERCENT
-from lenet.evaluation.stats.welch import CLAIM_SEEDS, POWER, SIGNIFICANT, SeedComparison, welch_test
+from lenet.evaluation.metrics import PERCENT, SIGNIFICANT
+from lenet.evaluation.stats.welch import CLAIM_SEEDS, POWER, SeedComparison, welch_test
 
 ErrorsBySeed = Mapping[str, Mapping[int, float]]
 """For each variant its validation error in percent, by seed."""

@@ -10,8 +10,8 @@ from PIL import Image
 
 from drawing import ODD, Draw, assert_small_and_repeatable
 from lenet.evaluation.calibration import ReliabilityBin, reliability
+from lenet.evaluation.metrics import ClassRecall, class_recalls
 from lenet.evaluation.plots import quality as quality_plots
-from lenet.evaluation.recall import ClassRecall, class_recalls
 from lenet.evaluation.robustness import DISTORTIONS, Curve
 
 

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap, norm
+from scipy.stats import bootstrap
 
 from lenet.evaluation.calibration import confidence_gaps, expected_calibration_error
 from lenet.evaluation.metrics import log_probabilities, negative_log_likelihood
 from lenet.evaluation.stats.bootstrap import (
-    RESAMPLES,
     calibration_interval,
     mean_interval,
     negative_log_likelihood_interval,
@@ -34,14 +33,6 @@ def test_means_are_those_of_rows_drawn_with_replacement() -> None:
     assert {round(mean, 9) for mean in means[:, 0]} == {round(mean, 9) for mean in possible}
 
 
-def test_means_have_the_mean_and_the_deviation_of_a_mean() -> None:
-    values = losses(400)
-    means = resampled_means(values[:, None])[:, 0]
-    deviation = values.std() / 400**0.5
-    assert means.mean() == pytest.approx(values.mean(), abs=4 * deviation / RESAMPLES**0.5)
-    assert means.std() == pytest.approx(deviation, rel=0.08)
-
-
 def test_the_draws_do_not_depend_on_how_many_are_made_at_once() -> None:
     values = losses(30)[:, None]
     assert (resampled_means(values, resamples=120)[:70] == resampled_means(values, resamples=70)).all()
@@ -57,20 +48,9 @@ def test_interval_of_a_mean_is_scipys_but_for_the_draws() -> None:
     assert high - values.mean() > 1.15 * (values.mean() - low)  # the long tail is on the right
 
 
-def test_interval_of_a_symmetric_mean_is_the_normal_one() -> None:
-    values = np.random.default_rng(3).normal(5, 2, 2000)
-    expected = norm.interval(0.9, values.mean(), values.std() / 2000**0.5)
-    assert mean_interval(values, 0.9) == pytest.approx(expected, abs=0.01)
-
-
 def test_interval_of_a_constant_is_a_point() -> None:
     assert mean_interval(np.full(50, 0.1)) == pytest.approx((0.1, 0.1))
-
-
-def test_same_seed_same_interval_another_seed_another() -> None:
-    values = losses(200)
-    assert mean_interval(values) == mean_interval(values)
-    assert mean_interval(values) != mean_interval(values, seed=1)
+    assert mean_interval(losses(200)) == mean_interval(losses(200)) != mean_interval(losses(200), seed=1)
 
 
 def test_ninety_five_of_a_hundred_intervals_hold_the_likelihood_and_its_order_is_kept() -> None:
@@ -88,7 +68,7 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_likelihood_and_its_order_is
     assert found >= 52
 
 
-@pytest.mark.parametrize("excess", [0.0, 0.01, 0.02, 0.1])
+@pytest.mark.parametrize("excess", [0.0, 0.02, 0.1])
 def test_calibration_intervals_hold_the_true_error(excess: float) -> None:
     source = np.random.default_rng(0)
     found = 0

@@ -7,8 +7,9 @@ import pytest
 from scipy.stats import binomtest
 
 from lenet.core.errors import LenetError
-from lenet.evaluation.stats.mcnemar import PairedCounts, compare, count_pairs, holm, mcnemar, mcnemar_worse
+from lenet.evaluation.stats.mcnemar import compare, holm, mcnemar, mcnemar_worse
 from lenet.evaluation.stats.noninferiority import score_interval
+from lenet.evaluation.stats.pairs import PairedCounts, count_pairs
 
 # Two tables of Fagerland, Lydersen and Laake (Statistics in Medicine 33, 2014, 2850-2875, and Statistical Analysis of
 # Contingency Tables, 2017, chapter 8): airway hyper-responsiveness before and after stem cell transplantation (Bentur

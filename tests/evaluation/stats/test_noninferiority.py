@@ -9,15 +9,15 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binom, norm
 
 from lenet.core.errors import LenetError
-from lenet.evaluation.stats.mcnemar import PairedCounts
 from lenet.evaluation.stats.noninferiority import noninferiority, pass_probability, score_interval
+from lenet.evaluation.stats.pairs import PairedCounts
 
 # Two tables of Fagerland, Lydersen and Laake (Statistics in Medicine 33, 2014, 2850-2875, and Statistical Analysis of
 # Contingency Tables, 2017, chapter 8): airway hyper-responsiveness before and after stem cell transplantation (Bentur
 # et al. 2009), and complete response before and after consolidation therapy (Cavo et al. 2012).
 BENTUR = PairedCounts(n=21, both=1, only_a=1, only_b=7)
 CAVO = PairedCounts(n=161, both=59, only_a=6, only_b=16)
-TABLES = [PairedCounts(40, 0, a, b) for a, b in itertools.product((0, 1, 3, 11, 20), repeat=2)]
+TABLES = [PairedCounts(40, 0, a, b) for a, b in itertools.product((0, 3, 20), repeat=2)]
 
 
 def test_score_interval_is_that_of_the_books() -> None:
@@ -40,7 +40,7 @@ def test_score_interval_at_the_edges() -> None:
 
 
 @pytest.mark.parametrize("counts", TABLES, ids=str)
-@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.999])
+@pytest.mark.parametrize("confidence", [0.8, 0.999])
 def test_score_interval_holds_the_estimate_and_mirrors(counts: PairedCounts, confidence: float) -> None:
     low, high = score_interval(counts, confidence)
     assert -100.0 <= low <= counts.difference <= high <= 100.0
@@ -80,7 +80,7 @@ def test_noninferiority_by_hand() -> None:
 
 
 @pytest.mark.parametrize("counts", TABLES, ids=str)
-@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize("confidence", [0.9, 0.99])
 def test_a_limit_and_its_p_agree(counts: PairedCounts, confidence: float) -> None:
     for margin in (1.0, 5.0, 10.0, 20.0, 40.0, 70.0):
         found = noninferiority(counts, margin, confidence)
@@ -91,7 +91,7 @@ def test_a_limit_and_its_p_agree(counts: PairedCounts, confidence: float) -> Non
         assert noninferiority(counts, limit, confidence).p == pytest.approx(1 - confidence, rel=1e-6)
 
 
-@pytest.mark.parametrize("discordant", [0.006, 0.012, 0.03])
+@pytest.mark.parametrize("discordant", [0.006, 0.03])
 def test_a_network_worse_by_the_margin_passes_once_in_twenty(discordant: float) -> None:
     # Every table of 10,000 images weighted with its probability: no simulation, so no error of one.
     n, margin = 10_000, 0.002
@@ -104,7 +104,7 @@ def test_a_network_worse_by_the_margin_passes_once_in_twenty(discordant: float) 
     assert 0.045 < level < 0.055
 
 
-@pytest.mark.parametrize(("discordant", "difference"), [(60, 0.0), (120, 0.0), (120, 0.1), (120, 0.2), (4, 0.1)])
+@pytest.mark.parametrize(("discordant", "difference"), [(120, 0.0), (120, 0.1), (120, 0.2), (4, 0.1)])
 def test_what_a_margin_lets_through_is_what_a_simulation_lets_through(discordant: int, difference: float) -> None:
     n, margin, trials = 10_000, 0.2, 400
     share = max(discordant / n, difference / 100)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet.evaluation.calibration import ReliabilityBin
-from lenet.evaluation.recall import ClassRecall
+from lenet.evaluation.metrics import ClassRecall
 from lenet.evaluation.robustness import Curve
 
 RELIABILITY, RECALL, ROBUSTNESS = "reliability.png", "recall.png", "robustness.png"

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet.evaluation.calibration import ReliabilityBin
-from lenet.evaluation.metrics import CONFIDENCE, PERCENT
+from lenet.evaluation.metrics import CONFIDENCE, PERCENT, ClassRecall
 from lenet.evaluation.plots import style as canvas
 from lenet.evaluation.plots.style import BLUE, CYCLE, DASHES, ORANGE, SOFT
 from lenet.evaluation.plots.variants import NAME_CHARACTERS
-from lenet.evaluation.recall import ClassRecall
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,19 +12,24 @@ and knows nothing of how uncertain their spread is.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lenet.core.errors import LenetError
 from lenet.evaluation.metrics import CONFIDENCE, PERCENT, exact_interval
+from lenet.evaluation.stats.mcnemar import holm
 from lenet.evaluation.stats.noninferiority import checked_confidence
 
 Misread = NDArray[np.bool_]
 """Which images the network of each seed misreads, bool [seeds, n]."""
 
 MIN_SEEDS = 2
+DECIMALS = 6
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,37 @@ def compare_recipes(a: Misread, b: Misread, confidence: float = CONFIDENCE) -> R
     p = 2.0 * float(stdtr(degrees, -abs(difference) / error)) if error else 1.0
     low, high = PERCENT * (difference - half), PERCENT * (difference + half)
     return RecipeDifference(len(a), len(b), PERCENT * difference, low, high, confidence, p)
+
+
+def comparison_matrix(misread: Mapping[str, Misread], confidence: float) -> list[dict[str, Any]]:
+    """Compare every pair of variants over images and seeds, the p-values adjusted together after Holm (1979).
+
+    Args:
+        misread: for each variant which images the network of each of its seeds misreads, bool [seeds, n]. A variant
+            with one seed is left out: two networks are compared by `lenet compare`.
+        confidence: of the interval of the difference (`compare_recipes`).
+
+    Returns:
+        One row a pair: a, b, their seeds, difference of mean error a - b in percentage points with its interval, p
+        and holm_p.
+    """
+    pairs = list(itertools.combinations((name for name, found in misread.items() if len(found) >= MIN_SEEDS), 2))
+    found = [compare_recipes(misread[a], misread[b], confidence) for a, b in pairs]
+    adjusted = holm([one.p for one in found]) if found else ()
+    return [
+        {"a": a, "b": b} | difference_tree(one) | {"holm_p": p}
+        for (a, b), one, p in zip(pairs, found, adjusted, strict=True)
+    ]
+
+
+def difference_tree(found: RecipeDifference) -> dict[str, Any]:
+    """Return a difference as JSON takes it."""
+    return {
+        "seeds": [found.seeds_a, found.seeds_b],
+        "difference": round(found.difference, DECIMALS),
+        "interval": [round(found.low, DECIMALS), round(found.high, DECIMALS)],
+        "p": found.p,
+    }
 
 
 def _variance(a: Misread, b: Misread | None = None) -> tuple[float, float]:

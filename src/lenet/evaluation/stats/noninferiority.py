@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lenet.core.errors import LenetError
 from lenet.evaluation.metrics import CONFIDENCE, PERCENT
-
-if TYPE_CHECKING:
-    from lenet.evaluation.stats.mcnemar import PairedCounts
+from lenet.evaluation.stats.pairs import PairedCounts
 
 LIKELY_DEVIATIONS = 8  # standard deviations from the mean beyond which a count is not expected
 HALVINGS = 60  # of the range from -1 to 1: to the last bit of a float64
@@ -102,8 +99,6 @@ def pass_probability(
         LenetError: no such confidence.
     """
     from scipy.special import bdtr, ndtri
-
-    from lenet.evaluation.stats.mcnemar import PairedCounts
 
     needed = float(ndtri(checked_confidence(confidence)))
     apart = difference / PERCENT

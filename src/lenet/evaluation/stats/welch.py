@@ -11,9 +11,6 @@ from lenet.core.errors import LenetError
 from lenet.evaluation.metrics import CONFIDENCE
 from lenet.evaluation.stats.noninferiority import checked_confidence
 
-SIGNIFICANT = 0.05
-"""Level of the tests that the report speaks of."""
-
 CLAIM_SEEDS = 5
 """Seeds of either recipe from which on a difference may be claimed (CONTRIBUTING.md, figures)."""
 
