@@ -127,6 +127,10 @@ def test_comments_change_no_stage_and_a_statement_does(package: Path) -> None:
         "from __future__ import annotations\n\nADDED = 1\n",
     )
     assert changed_stages(before, {stage: code.digest(package) for stage, code in CODE.items()}) == {"train", "refit"}
+    template = package / "report/templates/model_card.md.j2"
+    template.write_text(template.read_text(encoding="utf-8") + "more", encoding="utf-8")
+    changed = changed_stages(before, {stage: code.digest(package) for stage, code in CODE.items()})
+    assert changed == {"train", "refit", "register", "report"}
 
 
 @pytest.mark.parametrize(
@@ -146,7 +150,7 @@ def test_comments_change_no_stage_and_a_statement_does(package: Path) -> None:
         ("export/onnx_file.py", {"export"}),
         ("models/lenet5.py", {"export"}),  # beside what the digest of training has of it
         ("report/build_report.py", {"report"}),
-        ("report/search_section.py", {"report"}),
+        ("report/facts.py", {"register", "report"}),
         ("registry/mlflow_registry.py", {"register"}),
         ("tracking/background_sync.py", set()),
         ("cli.py", set()),

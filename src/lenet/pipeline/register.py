@@ -19,7 +19,6 @@ from lenet.registry.history_tags import shared_history
 from lenet.registry.registered_model import RegisteredModel
 from lenet.registry.transaction import settle_left
 from lenet.registry.versions import CHAMPION
-from lenet.report.card_facts import gather
 from lenet.report.model_card import as_description, model_card
 from lenet.runs.get_or_train import RunMetadata
 from lenet.runs.run_dir import FINISHED, RunDir
@@ -52,7 +51,7 @@ def register_choice(project: Project, params: Params, tell: Callable[[str], None
     place = laboratory.place(outcome.folder, config)
     if place is None:
         raise LenetError("MLflow does not show the chosen run yet; start its server and run `dvc repro` again")
-    card = model_card(gather(project, params, outcome.folder))
+    card = model_card(project, params, outcome.folder)
     write_text(project.root / MODEL_CARD, card)
     if project.is_experiment:
         tell(f"{params.register.model}: an experiment of DVC's leaves the registry as it is")

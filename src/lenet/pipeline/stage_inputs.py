@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from lenet.config.params import Params
-from lenet.core.atomic_io import remove, write_text
+from lenet.core.atomic_io import canonical_json, remove, sha256_bytes, sha256_file, write_text
 from lenet.core.paths import STAGE_INPUTS
 from lenet.core.project import Project
 from lenet.data.datasets import load_data_config
@@ -32,16 +32,24 @@ class Code:
         start: the module whose imports are followed.
         counted: packages and modules that count where they are imported.
         ignored: those among them that change nothing of what the stage leaves.
+        files: other files of the package that count, as a pattern.
     """
 
     start: str
     counted: tuple[str, ...]
     ignored: tuple[str, ...] = ()
+    files: str | None = None
 
     def digest(self, package: Path = PACKAGE) -> str:
         """Return the digest of the sources under a `lenet` package folder."""
-        return digest_sources(package, self.start, self.counted, self.ignored)
+        sources = digest_sources(package, self.start, self.counted, self.ignored)
+        if self.files is None:
+            return sources
+        files = {path.name: sha256_file(path) for path in sorted(package.glob(self.files))}
+        return sha256_bytes(canonical_json({"sources": sources, "files": files}).encode())
 
+
+TEMPLATES = "report/templates/*"
 
 CODE = {
     "prepare": Code(
@@ -86,10 +94,9 @@ CODE = {
             "lenet.registry.mlflow_registry",
             "lenet.registry.manifest",
         ),
+        files=TEMPLATES,
     ),
-    "report": Code(
-        "lenet.report.build_report", ("lenet.evaluation.stats.welch", "lenet.report", "lenet.report.search_section")
-    ),
+    "report": Code("lenet.report.build_report", ("lenet.evaluation.stats.welch", "lenet.report"), files=TEMPLATES),
 }
 """By stage. Code that trains has a digest of its own, which is part of each run's fingerprint."""
 

@@ -1,7 +1,12 @@
-"""The report: the answer first, then tables and pictures, each leading to its runs; offline as a page, and Markdown."""
+"""Write the report: results/report.md from its template, results/report.html from that Markdown.
+
+What the stages measured comes as it lies in results/; here it is joined and sorted, and the template says it.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from lenet.config.params import Params
@@ -10,7 +15,6 @@ from lenet.core.paths import (
     EVALUATION,
     EXPORT,
     MODEL_CARD,
-    PLOTS,
     QUALITY,
     REFIT,
     REGISTRATION,
@@ -19,137 +23,135 @@ from lenet.core.paths import (
     SEARCH,
 )
 from lenet.core.project import Project
+from lenet.evaluation.metrics import SIGNIFICANT
+from lenet.evaluation.stats.welch import CLAIM_SEEDS
 from lenet.evaluation.trained_model import read_variant
-from lenet.report.document import Section, markdown, page
-from lenet.report.export_section import export_paragraph, export_table
-from lenet.report.quality_section import CALIBRATION_READING, PAIRS_READING, pairs_table, quality_table
-from lenet.report.readme_table import results_table
-from lenet.report.run_links import Trained, all_runs, chosen_run, runs_table, validation_errors
-from lenet.report.search_section import refit_runs, refit_table, search_paragraphs, search_pictures
-from lenet.report.summary import summarize
-from lenet.runs.run_dir import SHORT
+from lenet.report.facts import Trained, comparison_facts, distortion_rows, validation_errors
+from lenet.report.render import render, to_page
 
-VARIANTS_READING = (
-    "Errors are mean ± standard deviation over the seeds. The interval is over images and seeds: it covers what another"
-    " test set of as many digits and as many other seeds would give the mean. The choice was made on validation, before"
-    " the test set was read; overlapping intervals say nothing about which of two variants is better."
-)
+Tree = Mapping[str, Any]
+
+SEARCH_PLOTS = {
+    "history.png": "Each trial's validation error, and the best so far",
+    "importance.png": "Importance of each field for the best trials",
+    "parallel.png": "Every complete trial across the fields",
+    "learning.png": "Each trial's validation error by epoch",
+    "front.png": "Trials that no other trial beats in both objectives",
+}
 
 
 def write_report(project: Project, params: Params) -> None:
-    """Write results/report.html and results/report.md from what the stages measured.
+    """Write results/report.md and results/report.html.
 
     Raises:
         DamagedError: what a stage left is missing or damaged.
     """
-    root, home = project.root, (project.root / REPORT_MARKDOWN).parent
+    home = (project.root / REPORT_MARKDOWN).parent
+    text = render("report.md.j2", report_facts(project, params))
+    page = to_page(text, home)
+    write_text(project.root / REPORT_MARKDOWN, text)
+    write_text(project.root / REPORT_HTML, page)
+
+
+def report_facts(project: Project, params: Params) -> dict[str, Any]:
+    """Return all that report.md.j2 says, by the names it has there."""
+    root = project.root
     evaluation, quality = read_json(root / EVALUATION), read_json(root / QUALITY)
     trained = {variant: read_variant(project, variant) for variant in params.evaluated_variants}
-    found = summarize(evaluation, quality, validation_errors(trained))
-    sections = [
-        Section("Is it chance?", paragraphs=found.grounds, runs=all_runs(evaluation)),
-        *_measured(project, evaluation, quality, trained),
-        *_exported(project),
-        _search(project),
-        Section(
-            "The registered model",
-            paragraphs=(_registered(read_json(root / REGISTRATION), evaluation),),
-            runs=chosen_run(evaluation),
-        ),
-        Section(
-            "Runs",
-            paragraphs=("“lenet runs” lists them, “lenet replay RUN” trains one again and compares.",),
-            table=runs_table(evaluation, trained),
-        ),
-    ]
-    title = f"LeNet-5 on {evaluation['data']}"
-    write_text(root / REPORT_HTML, page(title, found.lead, sections))
-    write_text(root / REPORT_MARKDOWN, markdown(title, found.lead, sections, home=home))
+    search, refit = read_json(root / SEARCH / "summary.json"), read_json(root / REFIT)
+    networks = next(iter(quality["networks"].values()))
+    return {
+        **comparison_facts(evaluation, quality, validation_errors(trained)),
+        **search_facts(search, refit),
+        "model": params.register.model,
+        "quality": quality,
+        "pairs": ranked_pairs(quality),
+        "threads": evaluation.get("threads") or [],
+        "distortions": distortion_rows(quality["networks"]),
+        "robustness_images": networks[0]["robustness"][0]["images"],
+        "misclassified_plot": "plots/misread_digits.png",
+        "chosen": evaluation["choice"]["variant"],
+        "variant_runs": {
+            name: [run["fingerprint"] for run in found["runs"]] for name, found in evaluation["variants"].items()
+        },
+        "chosen_run": _chosen_run(evaluation),
+        "run_rows": run_rows(evaluation, trained),
+        "export": read_json(root / EXPORT) if (root / EXPORT).is_file() else None,
+        "search_plots": [item for item in SEARCH_PLOTS.items() if (root / SEARCH / "plots" / item[0]).is_file()],
+        "trials_file": f"{SEARCH}/trials.csv",
+        "registration": read_json(root / REGISTRATION),
+        "model_card": MODEL_CARD,
+    }
 
 
-def _measured(
-    project: Project, evaluation: dict[str, Any], quality: dict[str, Any], trained: Trained
-) -> tuple[Section, ...]:
-    plots, chosen = project.root / PLOTS, evaluation["choice"]["variant"]
-    return (
-        Section(
-            "Variants",
-            paragraphs=(VARIANTS_READING, *_threads(evaluation)),
-            table=results_table(evaluation),
-            pictures=(
-                (plots / "validation_curves.png", "Validation error by epoch, each variant"),
-                (plots / "test_errors.png", "Test error of each variant"),
-            ),
-            runs=all_runs(evaluation),
-        ),
-        Section(
-            "What the chosen network misreads",
-            pictures=(
-                (plots / "confusion_matrix.png", f"Confusion matrix of {chosen} on the test images"),
-                (plots / "misread_digits.png", f"Test digits that {chosen} misreads, the surest mistakes first"),
-            ),
-            runs=chosen_run(evaluation),
-        ),
-        Section(
-            "Every pair on the same images",
-            paragraphs=(PAIRS_READING,),
-            table=pairs_table(quality),
-            runs=all_runs(evaluation),
-        ),
-        Section(
-            "Beyond the error",
-            paragraphs=(CALIBRATION_READING,),
-            table=quality_table(evaluation, quality),
-            pictures=(
-                (plots / "robustness.png", "Test error under shift, scale, rotation, shear and two kinds of noise"),
-                (plots / "reliability.png", f"How often {chosen} is right, by how sure it is"),
-                (plots / "recall.png", f"Digits of each class that {chosen} reads right"),
-            ),
-            runs=all_runs(evaluation),
-        ),
-    )
+def ranked_pairs(quality: Tree) -> list[dict[str, Any]]:
+    """Return the comparisons of results/quality.json, smallest p first, with the better one where that is shown."""
+    found = []
+    for pair in sorted(quality["pairs"], key=lambda one: (one["holm_p"], one["p"])):
+        is_shown = pair["holm_p"] < SIGNIFICANT and min(pair["seeds"]) >= CLAIM_SEEDS
+        found.append({**pair, "better": (pair["a"] if pair["difference"] < 0 else pair["b"]) if is_shown else None})
+    return found
 
 
-def _threads(evaluation: dict[str, Any]) -> tuple[str, ...]:
-    """Say with how many threads the networks were trained, where that is on record."""
-    counts = evaluation.get("threads")
-    if not counts:
-        return ()
-    if len(counts) == 1:
-        return (f"Every network was trained with {counts[0]} thread{'s' * (counts[0] != 1)}.",)
-    told = " or ".join(map(str, counts))
-    return (
-        f"The networks were trained with {told} threads, which sum in another order: the same seed differs a little.",
-    )
-
-
-def _exported(project: Project) -> tuple[Section, ...]:
-    """Return the section about the exported network, where the export stage ran."""
-    path = project.root / EXPORT
-    if not path.is_file():
-        return ()
-    export = read_json(path)
-    label = f"{export['variant']} seed {export['seed']}"
-    runs = {label: [export["metadata"]["lenet.fingerprint"][:SHORT]]}
-    return (Section("As it is served", paragraphs=(export_paragraph(export),), table=export_table(export), runs=runs),)
-
-
-def _search(project: Project) -> Section:
-    summary, refit = read_json(project.root / SEARCH / "summary.json"), read_json(project.root / REFIT)
-    return Section(
-        "The search",
-        paragraphs=search_paragraphs(summary, refit),
-        table=refit_table(refit),
-        pictures=search_pictures(project.root / SEARCH / "plots"),
-        runs=refit_runs(summary, refit, f"{SEARCH}/trials.csv"),
-    )
-
-
-def _registered(registration: dict[str, Any], evaluation: dict[str, Any]) -> str:
+def _chosen_run(evaluation: Tree) -> dict[str, list[str]]:
     choice = evaluation["choice"]
-    return (
-        f"{registration['model']} in the MLflow registry has {choice['variant']} with seed {choice['seed']}, the lowest"
-        f" validation error of its seeds: run {registration['run'][:SHORT]}, weights sha256"
-        f" {registration['weights_sha256'][:SHORT]}. Its model card is {MODEL_CARD} and the description of its version;"
-        " whether it is the champion, and why, “lenet registry” tells."
-    )
+    runs = evaluation["variants"][choice["variant"]]["runs"]
+    return {
+        f"{choice['variant']} seed {choice['seed']}": [
+            run["fingerprint"] for run in runs if run["seed"] == choice["seed"]
+        ]
+    }
+
+
+def run_rows(evaluation: Tree, trained: Trained) -> list[dict[str, Any]]:
+    """Return all runs that were evaluated, with their errors in percent."""
+    rows = []
+    for variant, found in evaluation["variants"].items():
+        own = {model.seed: model for model in trained[variant]}
+        for run in found["runs"]:
+            model = own[run["seed"]]
+            errors = {"validation_error": model.metrics["val/error"], "test_error": run["error"]}
+            names = {"fingerprint": run["fingerprint"], "variant": variant, "seed": run["seed"]}
+            rows.append(names | {"epochs": model.epochs} | errors)
+    return rows
+
+
+def search_facts(search: Tree, refit: Tree) -> dict[str, Any]:
+    """Return what the report says of search and refit; recipes are ordered by mean, those that failed come last.
+
+    Args:
+        search: results/search/summary.json.
+        refit: results/refit.json.
+    """
+    chosen, base, curse = refit["chosen"], refit["baseline"], refit["winners_curse"]
+    confirmed = f"trial {chosen}, further seeds"
+    rows = [
+        {"name": _recipe_name(one), "search_error": one["search_error"], "error": one["validation_error"]}
+        for one in sorted(refit["candidates"], key=_mean_error)
+    ]
+    rows.append({"name": confirmed, "search_error": None, "error": refit["confirmed"]["validation_error"]})
+    rows.append({"name": f"{base['variant']}, the same seeds", "search_error": None, "error": base["validation_error"]})
+    runs = {f"trial {one['trial']}": list(one["runs"].values()) for one in refit["candidates"]}
+    runs[confirmed] = list(refit["confirmed"]["runs"].values())
+    runs[base["variant"]] = list(base["runs"].values())
+    runs[f"new seeds of trial {curse['trial']}"] = list(curse["runs"].values())
+    runs["the search's best"] = [search["best"]["run"]]
+    unpruned = search["epochs_unpruned"]
+    return {
+        "search": search,
+        "refit": refit,
+        "refitted": rows,
+        "refit_seeds": max(len(one["runs"]) + len(one["failed"]) for one in refit["candidates"]),
+        "epochs_saved": 100 * (1 - search["epochs"] / unpruned) if unpruned else 0.0,
+        "search_runs": runs,
+    }
+
+
+def _recipe_name(candidate: Tree) -> str:
+    failed = candidate["failed"]
+    return f"trial {candidate['trial']}" + (f" (failed with seed {', '.join(map(str, failed))})" if failed else "")
+
+
+def _mean_error(candidate: Tree) -> float:
+    found = candidate["validation_error"]
+    return float(found["mean"]) if found and not candidate["failed"] else math.inf

@@ -1,58 +1,50 @@
 """The model card of a registered network: what it is for, what it can and cannot do, and how it was chosen.
 
-After Mitchell et al., "Model Cards for Model Reporting", FAT* 2019, doi 10.1145/3287560.3287596. Pure: from what the
-stages measured. It says nothing of what comes later, such as the gate's verdict, which stands in the version's tags; so
-the card that a version got stays true, whichever version is the champion.
+After Mitchell et al., "Model Cards for Model Reporting", FAT* 2019, doi 10.1145/3287560.3287596. The same measurements
+give the same text; the gate's decision comes later and is in the version's tags.
 """
 
 from __future__ import annotations
 
-from lenet.evaluation.label_errors import DOUBTFUL_LABELS
-from lenet.report.card_facts import CardFacts
-from lenet.report.card_tables import measures_table, provenance_table, recall_table, recipe_table, robustness_table
-from lenet.report.document import Section, Table, markdown
-from lenet.report.export_section import export_paragraph, export_table
-from lenet.report.readme_table import results_table
-from lenet.report.summary import seeds
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lenet.config.params import Params
+from lenet.config.schema import Config, parse_config
+from lenet.core.atomic_io import read_json
+from lenet.core.errors import LenetError
+from lenet.core.paths import EVALUATION, EXPORT, QUALITY, REFIT, REFITTED, SEARCH
+from lenet.core.project import Project
+from lenet.data.arrays import read_card
+from lenet.evaluation.data_notes import notes_on
+from lenet.evaluation.trained_model import read_variant
+from lenet.report.facts import comparison_facts, distortion_rows, error_at, validation_errors
+from lenet.report.render import render
+from lenet.runs.run_dir import RunDir
 from lenet.tracking.entities import MODEL_CARD
+
+Tree = Mapping[str, Any]
 
 DESCRIPTION_CHARACTERS = 5000
 """What MLflow's databases take for a version's description (`model_versions.description`, 3.17)."""
 
 REST = f"The whole card is {MODEL_CARD} among the artifacts of the run that this version comes from."
-CITATION = (
-    "This card follows Mitchell et al., “Model Cards for Model Reporting”, FAT* 2019, doi 10.1145/3287560.3287596. It"
-    " is written by “lenet register” from what was measured, and is not edited by hand."
-)
 
 
-def model_card(facts: CardFacts) -> str:
-    """Return the card as GitHub Markdown: the same facts give the same text."""
-    own, config = facts.own, facts.config
-    lead = (
-        f"LeNet-5 that tells the {config.data.classes} classes of {config.data.name} apart, as run"
-        f" {facts.identity['fingerprint'][:12]}: it misreads {own['misclassified']} of {facts.evaluation['images']:,}"
-        f" test images. Versions of {facts.model} in the MLflow registry have a card each."
-    )
-    sections = (
-        _uses(facts),
-        Section("Measures", (_measures_reading(facts),), measures_table(facts)),
-        *_by_class(facts),
-        _limits(facts),
-        _data(facts),
-        _chosen(facts),
-        Section("Recipe", (_network(facts),), recipe_table(facts)),
-        *([Section("Is it chance?", facts.summary.grounds)] if facts.summary.grounds else ()),
-        *_robustness(facts),
-        *_served(facts),
-        Section("Provenance", ("“lenet replay RUN” trains it again and compares.",), provenance_table(facts)),
-        Section("About this card", (CITATION,)),
-    )
-    return markdown(f"Model card: {facts.variant} seed {config.seed}", lead, sections)
+def model_card(project: Project, params: Params, run: RunDir) -> str:
+    """Return the card of the chosen run as GitHub Markdown.
+
+    Raises:
+        LenetError: the evaluation did not choose this run.
+        DamagedError: what a stage left is missing or damaged.
+    """
+    return render("model_card.md.j2", read_card_facts(project, params, run))
 
 
 def as_description(card: str, limit: int = DESCRIPTION_CHARACTERS) -> str:
-    """Return a card as MLflow holds it, a version's description: where it is too long, the sections that fit, whole."""
+    """Return a card as MLflow's description of a version: where it is too long, the sections that fit, whole."""
     if len(card) <= limit:
         return card
     kept, *sections = card.split("\n## ")
@@ -63,125 +55,117 @@ def as_description(card: str, limit: int = DESCRIPTION_CHARACTERS) -> str:
     return f"{kept[:room].rstrip()}\n\n{REST}"
 
 
-def _uses(facts: CardFacts) -> Section:
-    kind = "handwritten digits" if facts.is_mnist else f"images of {facts.config.data.name}"
-    images = (
-        "ink bright on black, centred and scaled as MNIST's are" if facts.is_mnist else "prepared as that set's are"
-    )
-    return Section(
-        "Intended use",
-        (
-            f"For teaching, for trying out experiment tracking, and as a small baseline: {kind}, one an image, 28×28"
-            f" bytes, {images}; out come {facts.config.data.classes} logits.",
-            "Out of scope: any decision about people or money, such as cheques, forms, ballots or examinations; images"
-            " from other sources, with several characters or none, photographed, rotated or inverted. It always"
-            " answers with one of its classes and cannot say that an image shows none of them.",
+def read_card_facts(project: Project, params: Params, run: RunDir) -> dict[str, Any]:
+    """Read what the stages left; arguments, result and errors as `model_card` and `card_facts`."""
+    identity, evaluation = run.identity(), read_json(project.root / EVALUATION)
+    choice = evaluation["choice"]
+    rows = {row["seed"]: row["fingerprint"] for row in evaluation["variants"][choice["variant"]]["runs"]}
+    if rows.get(choice["seed"]) != run.fingerprint:
+        raise LenetError(f"{EVALUATION}: is not about run {run.short}; `dvc repro evaluate` measures again")
+    config = parse_config(identity["config"])
+    search, refit = _optional(project.root / SEARCH / "summary.json"), _optional(project.root / REFIT)
+    is_searched = search and refit and REFITTED in evaluation["variants"]
+    quality = _optional(project.root / QUALITY) or {"pairs": [], "networks": {}}
+    trained = {variant: read_variant(project, variant) for variant in evaluation["variants"]}
+    return {
+        "model": params.register.model,
+        "gate": params.gate,
+        "search": search if is_searched else None,
+        "refit": refit if is_searched else None,
+        "export": _export_of(run.fingerprint, _optional(project.root / EXPORT)),
+        **comparison_facts(evaluation, quality, validation_errors(trained)),
+        **card_facts(
+            config, identity, run.status(), evaluation, quality, read_card(project.prepared(config.data.name))
         ),
-    )
+    }
 
 
-def _measures_reading(facts: CardFacts) -> str:
-    return (
-        f"On the {facts.evaluation['images']:,} test images, which chose nothing. The interval is this network's:"
-        " exact (Clopper-Pearson) for the error, a bootstrap's for the others. Over the seeds: mean ± standard"
-        f" deviation of {seeds(facts.found['test_error']['n'])} of the same recipe; {facts.variant}'s validation error"
-        " stands under “How it was chosen”."
-    )
+def _optional(path: Path) -> dict[str, Any] | None:
+    """Return what an optional stage left; None where it did not run."""
+    return read_json(path) if path.is_file() else None
 
 
-def _by_class(facts: CardFacts) -> tuple[Section, ...]:
-    if facts.quality is None:
-        return ()
-    confidence = facts.evaluation["confidence"]
-    reading = f"Of this network: {facts.config.data.classes} intervals, so that one of them may well miss."
-    return (Section("By class", (reading,), recall_table(facts.quality, confidence)),)
+def _export_of(fingerprint: str, export: dict[str, Any] | None) -> dict[str, Any] | None:
+    return export if export and export["metadata"]["lenet.fingerprint"] == fingerprint else None
 
 
-def _robustness(facts: CardFacts) -> tuple[Section, ...]:
-    table: Table | None = robustness_table(facts)
-    if table is None or facts.quality is None:
-        return ()
-    images = facts.quality["robustness"][0]["images"]
-    shift = facts.config.augmentation.shift
-    shown = (
-        f"shifts of up to {shift} pixel{'s' * (shift > 1)} and no other augmentation" if shift else "no augmentation"
-    )
-    reading = f"Error on the same {images:,} test images, drawn by class, distorted. Training showed {shown}."
-    return (Section("Robustness", (reading,), table),)
+def card_facts(
+    config: Config, identity: Tree, status: Tree, evaluation: Tree, quality: Tree, data: Tree
+) -> dict[str, Any]:
+    """Return what model_card.md.j2 says of the network itself, by the names it has there.
+
+    Args:
+        config: of the run.
+        identity: run.json of the run.
+        status: status.json of the run.
+        evaluation: results/evaluation.json; its choice is this run.
+        quality: results/quality.json; networks that were not measured are missing in it.
+        data: card.json of the prepared data set.
+    """
+    variant = evaluation["choice"]["variant"]  # the run may have been trained under another variant's name first
+    found = evaluation["variants"][variant]
+    fingerprints = [row["fingerprint"] for row in found["runs"]]
+    recipe = [one for one in quality["networks"].get(variant, ()) if one["fingerprint"] in fingerprints]
+    own: Any = next((one for one in recipe if one["fingerprint"] == identity["fingerprint"]), None)
+    distortions = distortion_rows({variant: recipe}) if own else []
+    counts, size = data["counts"], config.data
+    return {
+        "variant": variant,
+        "config": config,
+        "run": identity,
+        "found": found,
+        "own": next(row for row in found["runs"] if row["fingerprint"] == identity["fingerprint"]),
+        "quality": own,
+        "distortions": [row | {"own": error_at(own, row["kind"], row["level"])} for row in distortions],
+        "data": data,
+        "notes": notes_on(data),
+        "class_count": config.data.classes,
+        "class_names": [str(label) for label in range(config.data.classes)],
+        "image_shape": "28×28",
+        "reference": "",
+        # The data card's own split is that of conf/data; the run may have another one of the same files.
+        "train_images": size.train_size
+        or counts["train"]["images"] + counts["validation"]["images"] - size.validation_size,
+        "recipe": _recipe(config),
+        "provenance": _provenance(identity, status, evaluation),
+    }
 
 
-def _served(facts: CardFacts) -> tuple[Section, ...]:
-    if facts.export is None:
-        return ()
-    return (Section("As it is served", (export_paragraph(facts.export),), export_table(facts.export)),)
-
-
-def _limits(facts: CardFacts) -> Section:
-    told = [
-        f"The figures hold for images drawn as {facts.config.data.name}'s test set was, and for no others; distorted"
-        " images are misread far more often.",
-        "Its confidence is no probability of being right where the calibration error is large; label smoothing makes"
-        " it less sure than it is right."
-        if facts.config.optimizer.label_smoothing
-        else "Its confidence is no probability of being right where the calibration error is large.",
+def _recipe(config: Config) -> list[tuple[str, str]]:
+    """Return how the network was trained, a row for each knob or group of knobs."""
+    optimizer = asdict(config.optimizer)
+    schedule = optimizer.pop("schedule")
+    model = {name.replace("_", " "): str(value) for name, value in asdict(config.model).items() if name != "name"}
+    return [
+        *model.items(),
+        ("augmentation", _listed(asdict(config.augmentation))),
+        ("optimizer", _listed(optimizer)),
+        ("schedule", _listed(schedule)),
+        ("epochs", str(config.trainer.epochs)),
+        ("batch", f"{config.trainer.batch_size} images"),
+        ("precision", config.trainer.precision),
     ]
-    if facts.is_mnist:
-        told.append(
-            "Who wrote the digits is known by group alone, employees of the US Census Bureau and high-school students,"
-            " in the United States and before 1995; how well it reads the hands of other people, ages or countries was"
-            " never measured."
-        )
-    return Section("Limits", told)
 
 
-def _data(facts: CardFacts) -> Section:
-    counts, doubted = facts.data["counts"], len(DOUBTFUL_LABELS)
-    # The card's own cut is that of conf/data; the run's may be another, of the same files.
-    validation = facts.config.data.validation_size
-    images = facts.config.data.train_size or counts["train"]["images"] + counts["validation"]["images"] - validation
+def _listed(knobs: Tree) -> str:
+    """Return a group of knobs on a line, its name first: `adam, learning rate 0.004, beta1 0.9`."""
+    shown = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in knobs.items()}
+    return ", ".join([shown.pop("name"), *(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())])
+
+
+def _provenance(identity: Tree, status: Tree, evaluation: Tree) -> list[tuple[str, str]]:
+    """Return what leads back from the card to the run's bytes, code and machine."""
+    last: Tree = status["attempts"][-1] if status["attempts"] else {}
+    git: Tree = last.get("git", {})
+    changed = " with uncommitted changes" if git.get("dirty") else ""
     rows = [
-        ("training", f"{images:,}", facts.identity["data_digest"]),
-        ("validation", f"{validation:,}", "of the same files, held out by class"),
-        ("test", f"{counts['test']['images']:,}", facts.evaluation["test_digest"]),
+        ("run", identity["fingerprint"]),
+        ("weights sha256", status["files"]["weights.safetensors"]),
+        ("training data digest", identity["data_digest"]),
+        ("test data digest", evaluation["test_digest"]),
+        ("training code digest", identity["code_digest"]),
+        ("commit", f"{git.get('commit') or 'none'}{changed}"),
+        ("versions", ", ".join(f"{name} {number}" for name, number in last.get("versions", {}).items())),
+        ("trained on", last.get("device", "")),
     ]
-    known = (
-        f"{doubted} of its test labels, {100 * doubted / counts['test']['images']:.2f} %, were seen by fewer than three"
-        " of five people who were asked (Northcutt et al., “Pervasive Label Errors in Test Sets Destabilize Machine"
-        " Learning Benchmarks”, NeurIPS 2021). They count in every figure here."
-        if facts.is_mnist
-        else "Doubtful labels are not known of it here; that there are none is not said."
-    )
-    return Section(
-        "Data", (f"The data set is {facts.config.data.name}. {known}",), Table(("part", "images", "digest"), rows)
-    )
-
-
-def _network(facts: CardFacts) -> str:
-    size = f" of {facts.quality['parameters']:,} parameters" if facts.quality else ""
-    return (
-        f"LeNet-5{size} on 32×32 fields, after LeCun, Bottou, Bengio and Haffner, “Gradient-Based Learning Applied to"
-        " Document Recognition”, Proc. IEEE 86(11), 1998."
-    )
-
-
-def _chosen(facts: CardFacts) -> Section:
-    gate, told = facts.gate, [facts.summary.lead]
-    told.append(
-        f"Tried were {len(facts.evaluation['variants'])} variants; of {facts.variant}'s"
-        f" {seeds(facts.found['test_error']['n'])} this is the one with the lowest validation error, which makes that"
-        " error too good."
-    )
-    if facts.search:
-        summary, refit = facts.search
-        told.append(
-            f"“refitted” is the best of {summary['trials']['all']} trials of a search, of which the best"
-            f" {len(refit['candidates'])} were trained again; its figures here are those of"
-            f" {refit['comparison']['n_a']} further seeds, which chose nothing."
-        )
-    told.append(
-        f"To become champion it has to pass a gate: an error whose upper {100 * gate.confidence:g} % limit stays below"
-        f" {gate.floor_error_percent:g} %, not worse than the champion by {gate.margin_points:g} points or more, worse"
-        f" in no class and better as a whole by more than chance (level {gate.alpha:g}). What came of it stands in the"
-        " version's tag lenet.verdict."
-    )
-    return Section("How it was chosen", told, results_table(facts.evaluation))
+    return [row for row in rows if row[1]]

@@ -1,4 +1,4 @@
-"""The table of variants, as report and README show it; the README's is written by `lenet report --readme`."""
+"""The table of variants in README.md, which `lenet report --readme` writes between two markers."""
 
 from __future__ import annotations
 
@@ -9,32 +9,20 @@ from lenet.core.atomic_io import read_json, write_text
 from lenet.core.errors import LenetError
 from lenet.core.paths import EVALUATION
 from lenet.core.project import Project
-from lenet.report.document import Table, markdown_table
-from lenet.report.summary import ranking, with_spread
+from lenet.report.facts import ranking
+from lenet.report.render import render
 
 README = "README.md"
 START, END = "<!-- results: written by `lenet report --readme` -->", "<!-- /results -->"
 
 
-def results_table(evaluation: Mapping[str, Any]) -> Table:
-    """Return the table of variants of results/evaluation.json, lowest mean validation error first."""
-    found = evaluation["variants"]
-    rows = [
-        (
-            name,
-            with_spread(found[name]["test_error"]),
-            f"{found[name]['interval'][0]:.2f}–{found[name]['interval'][1]:.2f}",
-            with_spread(found[name]["validation_error"]),
-            str(found[name]["test_error"]["n"]),
-        )
-        for name in ranking(evaluation)
-    ]
-    confidence = f"{100 * evaluation['confidence']:g} % interval"
-    return Table(("variant", "test error %", confidence, "validation error %", "seeds"), rows)
+def results_table(evaluation: Mapping[str, Any]) -> str:
+    """Return the variants of results/evaluation.json as a Markdown table, lowest mean validation error first."""
+    return render("variants.md.j2", {"evaluation": evaluation, "ranking": ranking(evaluation)})
 
 
 def with_table(readme: str, evaluation: Mapping[str, Any]) -> str:
-    """Return a README with this evaluation's table between its two markers; the same text where it is there already.
+    """Return a README with this evaluation's table between its two markers.
 
     Raises:
         LenetError: the README has no such markers.
@@ -43,7 +31,7 @@ def with_table(readme: str, evaluation: Mapping[str, Any]) -> str:
     end = readme.find(END, start)
     if not 0 <= start < end:
         raise LenetError(f"{README}: has no line {START} with {END} after it")
-    return f"{readme[: start + len(START)]}\n{markdown_table(results_table(evaluation))}\n{readme[end:]}"
+    return f"{readme[: start + len(START)]}\n{results_table(evaluation)}{readme[end:]}"
 
 
 def write_readme_table(project: Project) -> None:
