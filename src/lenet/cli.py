@@ -75,9 +75,14 @@ def build_parser() -> argparse.ArgumentParser:
         "check data, runs, MLflow, registry and machine, with a remedy for each finding; changes nothing",
     )
     doctor.add_argument("--json", action="store_true", help="for programs")
-    comparing = add("compare", _compare, "say which of two networks reads the test images better, and if it is chance")
+    comparing = add("compare", _compare, "compare two recipes on validation, or two networks on the test set")
     for letter in ("a", "b"):
-        comparing.add_argument(letter, help="the start of a run's fingerprint, or a version: 3, @champion, lenet5/3")
+        comparing.add_argument(
+            letter,
+            help="a filter for the runs of a recipe: model.activation=tanh[,key=value]; or one network: the start of a"
+            " run's fingerprint, or a version (3, @champion, lenet5/3)",
+        )
+    comparing.add_argument("--figure", type=Path, help="draw two recipes for a paper (PDF, SVG or PNG, and a CSV)")
     promoting = add("promote", _promote, "make a version the champion, where the gate lets it through")
     promoting.add_argument("version", nargs="?", help="3, or @previous; default: the challenger")
     promoting.add_argument("--reason", help="why the champion should go even for one that is no better: new data, …")
@@ -163,9 +168,22 @@ def _doctor(project: Project, arguments: Arguments) -> None:
 
 def _compare(project: Project, arguments: Arguments) -> None:
     from lenet.config.params import read_params
-    from lenet.report.compare import compare_networks
+    from lenet.core.errors import ConfigError
 
-    print(compare_networks(project, read_params(project), (arguments.a, arguments.b), _tell))
+    names = (arguments.a, arguments.b)
+    filters = [name for name in names if "=" in name]
+    if len(filters) == 1:
+        raise ConfigError(f"{' '.join(names)}: compare two filters or two networks, not one of each")
+    if filters:
+        from lenet.report.compare_recipes import compare_recipes
+
+        print(compare_recipes(project, names, arguments.figure))
+    elif arguments.figure is not None:
+        raise ConfigError("--figure: draws two recipes; give two filters such as model.activation=tanh")
+    else:
+        from lenet.report.compare_networks import compare_networks
+
+        print(compare_networks(project, read_params(project), names, _tell))
 
 
 def _promote(project: Project, arguments: Arguments) -> None:

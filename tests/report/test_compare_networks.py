@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+from lenet.core.atomic_io import write_json
 from lenet.core.errors import LenetError
-from lenet.report.compare import compare_networks
+from lenet.data.arrays import read_card
+from lenet.report.compare_networks import compare_networks
 from showcase import MODEL, Showcase, crowned, flip, packed
 
 
@@ -13,23 +15,36 @@ def page(showcase: Showcase, a: str, b: str) -> str:
     return compare_networks(showcase.project, showcase.params, (a, b), lambda line: None)
 
 
-def test_the_page(showcase: Showcase) -> None:
+def test_both_errors_their_difference_and_its_test(showcase: Showcase) -> None:
     worse, better = showcase.run(3, 4), showcase.run(5)
-    assert page(showcase, worse.fingerprint[:8], better.fingerprint).splitlines()[:8] == [
-        "B misreads 10 images fewer than A; more than chance is not shown (p = 0.099).",
-        "",
-        f"100 test images of tiny (digest {_digest(showcase)})",
-        f"  A  {worse.short} (blind to (3, 4) trace=0)  20 misread  20.00 %  (12.67 to 29.18)  weights {_sha(worse)}",
-        f"  B  {better.short} (blind to (5,) trace=0)    10 misread  10.00 %  (4.90 to 17.62)   weights {_sha(better)}",
-        "",
-        "misread by both 0, by A alone 20, by B alone 10",
-        "A - B: +10.00 points of error, 95 % score interval -0.77 to +20.82",
+    text = page(showcase, worse.fingerprint[:8], better.fingerprint)
+    lines = text.splitlines()
+    assert lines[0] == "B misclassifies 10 images fewer than A: not significant (p = 0.099)."
+    assert lines[2] == f"100 test images of tiny (digest {_digest(showcase)})"
+    rows = [re.split(r"\s{2,}", line) for line in lines[4:6]]
+    assert rows == [
+        ["A", f"{worse.short} (blind to (3, 4) trace=0)", "20", "20.00", "12.67 to 29.18", _sha(worse)],
+        ["B", f"{better.short} (blind to (5,) trace=0)", "10", "10.00", "4.90 to 17.62", _sha(better)],
     ]
+    assert "misclassified by both 0, by A alone 20, by B alone 10" in lines
+    assert "A - B: +10.00 points of error, 95 % score interval -0.77 to +20.82" in lines
+    assert "nothing of two recipes" in text
+    assert " 0 networks are on record" in " ".join(text.split())
+
+
+def test_networks_that_the_test_set_was_used_for_are_counted(showcase: Showcase) -> None:
+    a, b = showcase.run(3), showcase.run(5)
+    digest = read_card(showcase.project.prepared("tiny"))["test_digest"]
+    for run, seen in ((a, digest), (b, "of other images")):
+        body = {"test_digest": seen, "measures": {"test/error": 10.0}, "interval": [4.9, 17.6], "evaluated": 0.0}
+        run.write("evaluation.json", body)
+    rows = [{"fingerprint": a.fingerprint}, {"fingerprint": "trained elsewhere"}]
+    body = {"test_digest": digest, "variants": {"lenet5": {"runs": rows}}}
+    write_json(showcase.project.root / "results/evaluation.json", body)
+    assert "Test errors of 2 networks" in " ".join(page(showcase, a.fingerprint, b.fingerprint).split())
 
 
 def _digest(showcase: Showcase) -> str:
-    from lenet.data.arrays import read_card
-
     return str(read_card(showcase.project.prepared("tiny"))["test_digest"])[:12]
 
 
@@ -43,21 +58,18 @@ def test_versions_and_runs_by_any_name(showcase: Showcase) -> None:
     showcase.register()
     showcase.register(7, model="letters")
     for name in ("2", "@challenger", f"{MODEL}/2", f"{MODEL}@challenger", run.fingerprint[:10]):
-        told = page(showcase, "@champion", name)
-        assert told.startswith("B wins: it misreads 20 images fewer than A, which is hardly chance (p = 2e-06).")
-    assert page(showcase, "letters/1", "2").startswith("B wins: it misreads 10 images fewer")
+        text = page(showcase, "@champion", name)
+        assert text.startswith("B misclassifies 20 images fewer than A: significant (p = 2e-06).")
+    assert page(showcase, "letters/1", "2").startswith("B misclassifies 10 images fewer")
     assert page(showcase, "2", run.fingerprint).startswith("A and B are the same weights.")
-    assert re.match("Neither wins: A and B misread 10 images each", page(showcase, "letters/1", _blind(showcase, 4)))
-
-
-def _blind(showcase: Showcase, number: int) -> str:
-    return showcase.run(number).fingerprint
+    equal = page(showcase, "letters/1", showcase.run(4).fingerprint)
+    assert equal.startswith("A and B misclassify 10 images each.")
 
 
 def test_two_runs_are_compared_without_the_server(showcase: Showcase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     a, b = showcase.run(3), showcase.run(3, trace=0.5)
-    assert page(showcase, a.fingerprint, b.fingerprint).startswith("Neither wins: A and B misread 10 images each.")
+    assert page(showcase, a.fingerprint, b.fingerprint).startswith("A and B misclassify 10 images each.")
     with pytest.raises(LenetError, match=r"^MLflow at http://127\.0\.0\.1:9: .*; start it and ask again$"):
         page(showcase, a.fingerprint, "@champion")
 
