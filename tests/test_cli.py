@@ -78,7 +78,12 @@ def test_outside_of_a_project(
         (["prepare", "nist"], 2, "error: data=nist: must be one of fashion_mnist, mnist, tiny (did you mean 'mnist'?)"),
         (["train", "lenet5"], 2, "error: {root}/build/conf/lenet5.yaml: is missing; `lenet compose` writes it"),
         (["compare", "seed=1", "1"], 2, "error: seed=1 1: compare two filters or two networks, not one of each"),
-        (["evaluate"], 1, "error: {root}/build/train/lenet5/runs.json: is missing; `dvc repro train@lenet5` makes it"),
+        (
+            ["evaluate"],
+            1,
+            "error: {root}/build/train/lenet5/runs.json: is missing; `dvc repro train@lenet5` makes it, `dvc pull`"
+            " brings it",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(
