@@ -84,9 +84,10 @@ def train(project: Project) -> None:
 
 
 def search(project: Project) -> None:
-    from lenet.search.command import search as ask_search
+    from lenet.search.command import search as run_search
+    from lenet.search.spec import read_spec
 
-    ask_search(project, SEARCH, False, False, None, ignore)
+    run_search(read_spec(project, SEARCH), SEARCH)
 
 
 def sync(project: Project) -> None:
@@ -96,7 +97,7 @@ def sync(project: Project) -> None:
 
 
 def do_trials(project: Project) -> None:
-    """Answer the trials of the search in this process, as its worker would."""
+    """Run the trials of the search in this process, as its worker would."""
     from contextlib import ExitStack
 
     from lenet.data.arrays import training_digest
@@ -104,16 +105,16 @@ def do_trials(project: Project) -> None:
     from lenet.search.spec import read_spec
     from lenet.search.storage import open_storage, study_url
     from lenet.search.study import SearchStudy
-    from lenet.search.worker import _answer_all
+    from lenet.search.workers import run_trials
 
-    question = read_spec(project, SEARCH)
+    spec = read_spec(project, SEARCH)
     digest = training_digest(project.prepared("tiny"))
     storage = open_storage(project, study_url(project, None))
-    name = question.study_name(digest)
+    name = spec.study_name(digest)
     with ExitStack() as stack:
-        seat = SearchStudy(question, storage, name).register_worker(stack)
-        shared = SearchStudy(question, storage, name, worker=seat)
-        _answer_all(shared, Objective(shared, digest), seat)
+        worker = SearchStudy(spec, storage, name).register_worker(stack)
+        study = SearchStudy(spec, storage, name, worker=worker)
+        run_trials(study, Objective(study, digest), worker)
     search(project)  # draws what takes seconds
 
 
@@ -291,8 +292,8 @@ def warm(kind: str) -> None:
 
         import lenet.search.command
         import lenet.search.page
-        import lenet.search.plots.overview
-        import lenet.search.worker  # noqa: F401
+        import lenet.search.plots.draw_search
+        import lenet.search.workers  # noqa: F401
 
     torch.set_num_threads(1)
 

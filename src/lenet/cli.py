@@ -221,13 +221,17 @@ def _registry(project: Project, arguments: Arguments) -> None:
 
 
 def _search(project: Project, arguments: Arguments) -> None:
-    from lenet.config.params import read_params
-    from lenet.search.command import pipeline_words, search, write_search_metrics
+    if arguments.pipeline:
+        from lenet.config.params import read_params
+        from lenet.pipeline.search_stages import search_stage
 
-    words = [*(pipeline_words(read_params(project)) if arguments.pipeline else ()), *arguments.overrides]
-    search(project, words, arguments.join, arguments.dashboard, arguments.into, _tell)
-    if arguments.pipeline and arguments.into is not None:
-        write_search_metrics(project, arguments.into)
+        search_stage(project, read_params(project), arguments.overrides, arguments.into)
+        return
+    from lenet.search.command import search
+    from lenet.search.spec import read_spec
+
+    words = arguments.overrides
+    search(read_spec(project, words), words, arguments.join, arguments.dashboard, arguments.into)
 
 
 def _data_name(project: Project, arguments: Arguments) -> str:
@@ -272,9 +276,9 @@ def _train(project: Project, arguments: Arguments) -> None:
 
 def _refit(project: Project, arguments: Arguments) -> None:
     from lenet.config.params import read_params
-    from lenet.search.refit import refit
+    from lenet.pipeline.search_stages import refit_stage
 
-    refit(project, read_params(project), _tell)
+    refit_stage(project, read_params(project))
 
 
 def _evaluate(project: Project, arguments: Arguments) -> None:

@@ -9,7 +9,7 @@ from lenet.config.schema import AdamConfig, Config, SgdConfig
 from lenet.core.atomic_io import write_text
 from lenet.core.errors import ConfigError
 from lenet.core.project import Project
-from lenet.search.results import experiment
+from lenet.search.results import experiment_yaml
 
 VARIANTS = {
     "lenet5": ("tanh", "average", "none"),
@@ -56,7 +56,7 @@ def test_what_a_stage_found_is_an_experiment_once_it_is_there(project: Project, 
     found = compose(
         project, ["experiment=lenet5_sigmoid", "optimizer=sgd", "optimizer.momentum=0.8", "augmentation.shift=2"]
     )
-    write_text(project.root / "results" / stage / "best.yaml", experiment(found, name, "a test"))
+    write_text(project.root / "results" / stage / "best.yaml", experiment_yaml(found, name, "a test"))
     again = compose(project, [f"experiment={name}"])
     assert again.identity() == found.identity()
     assert again.name == name

@@ -61,14 +61,14 @@ def done(home: Path) -> int:
 
 def running_workers(home: Path) -> list[int]:
     """The processes that are at a trial now."""
-    seats = study(
+    workers = study(
         home,
         "select a.value_json from trials t join trial_user_attributes a on a.trial_id = t.trial_id"
-        " where t.state = 'RUNNING' and a.key = 'lenet.seat'",
+        " where t.state = 'RUNNING' and a.key = 'lenet.worker'",
     )
     pids = []
-    for (seat,) in seats:
-        for path in home.glob(f"searches/*/locks/seat-{seat}"):
+    for (worker,) in workers:
+        for path in home.glob(f"searches/*/locks/worker-{worker}"):
             text = path.read_text().strip()
             if text and Path(f"/proc/{text}").exists():
                 pids.append(int(text))
@@ -113,17 +113,17 @@ def test_workers_killed_twenty_times_leave_neither_more_nor_fewer_trials(shell: 
             os.kill(pid, signal.SIGKILL)
             killed += 1
         wait(lambda: done(shell.home) > before or process.poll() is not None)  # noqa: B023
-    told, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, told
-    assert killed == KILLS, told
+    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, output
+    assert killed == KILLS, output
     assert_whole(shell.home, trials)
 
 
 @pytest.mark.long
 def test_killed_whole_it_goes_on_and_shows_everything_once(shell: Shell) -> None:
-    ask = command(8, workers=2)
+    typed = command(8, workers=2)
     process = subprocess.Popen(
-        ask.split(), cwd=shell.root, env=shell.variables(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        typed.split(), cwd=shell.root, env=shell.variables(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
     wait(lambda: done(shell.home) >= 2 and running_workers(shell.home))
@@ -133,10 +133,10 @@ def test_killed_whole_it_goes_on_and_shows_everything_once(shell: Shell) -> None
     wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
     assert states(shell.home)["RUNNING"] > 0
 
-    again = shell.run(ask)
-    assert "left behind" in again.stderr
+    again = shell.run(typed)
+    assert "requeued" in again.stderr
     assert_whole(shell.home, 8)
-    nothing = shell.run(ask)
+    nothing = shell.run(typed)
     assert "8 trials" in nothing.stderr
     assert_whole(shell.home, 8)
 
@@ -208,16 +208,16 @@ def test_a_second_terminal_joins_and_ctrl_c_leaves_a_study_that_goes_on(shell: S
     second = shell.start(command(12, workers=1, more=f"{long} --join"))
     wait(lambda: len(running_workers(shell.home)) == 2, first)
     first.send_signal(signal.SIGINT)
-    told, _ = first.communicate(timeout=PATIENCE_SECONDS)
-    assert first.returncode == 130, told
-    told, _ = second.communicate(timeout=PATIENCE_SECONDS)
-    assert second.returncode == 0, told
+    output, _ = first.communicate(timeout=PATIENCE_SECONDS)
+    assert first.returncode == 130, output
+    output, _ = second.communicate(timeout=PATIENCE_SECONDS)
+    assert second.returncode == 0, output
     found = summary(shell.home)  # the first one is gone: who outlived it leaves the findings
     assert found["is_over"]
     assert found["trials"]["all"] == 12
-    assert "best:" in told
-    seats = study(shell.home, "select distinct value_json from trial_user_attributes where key = 'lenet.seat'")
-    assert len(seats) == 2
+    assert "best:" in output
+    workers = study(shell.home, "select distinct value_json from trial_user_attributes where key = 'lenet.worker'")
+    assert len(workers) == 2
     shell.run(command(12, workers=1, more=long))
     assert_whole(shell.home, 12)
 
@@ -286,41 +286,41 @@ STATES = "select state::text from trials"
 
 @pytest.mark.long
 def test_postgresql_knows_at_once_who_was_killed(shell: Shell, server: Server) -> None:
-    ask = command(8, workers=2, more=f"search.storage={server.url}")
-    process = shell.start(ask)
+    typed = command(8, workers=2, more=f"search.storage={server.url}")
+    process = shell.start(typed)
     wait(lambda: ("RUNNING",) in on_server(server, STATES), process)
     children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     grandchildren = [
         int(pid) for child in children for pid in Path(f"/proc/{child}/task/{child}/children").read_text().split()
     ]
     os.kill(grandchildren[0], signal.SIGKILL)
-    told, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, told
+    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, output
     assert_whole_on(server, 8)
-    assert "8 trials" in shell.run(ask).stderr
+    assert "8 trials" in shell.run(typed).stderr
 
 
 @pytest.mark.long
 def test_a_database_that_goes_away_is_a_line_and_the_search_goes_on_when_it_is_back(
     shell: Shell, server: Server
 ) -> None:
-    ask = command(6, workers=2, more=f"data.train_size=6000 search.storage={server.url}")
-    process = shell.start(ask)
+    typed = command(6, workers=2, more=f"data.train_size=6000 search.storage={server.url}")
+    process = shell.start(typed)
     wait(lambda: ("COMPLETE",) in on_server(server, STATES), process)
     wait(lambda: ("RUNNING",) in on_server(server, STATES), process)
     server.stop()
-    told, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 1, told
-    assert "Traceback" not in told
-    complaint = told.splitlines()[-1]
-    assert complaint.startswith("error: postgresql+psycopg://lenet@127.0.0.1:"), told
+    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 1, output
+    assert "Traceback" not in output
+    complaint = output.splitlines()[-1]
+    assert complaint.startswith("error: postgresql+psycopg://lenet@127.0.0.1:"), output
     assert "the study's database does not answer" in complaint
-    away = shell.run(ask, check=False)
+    away = shell.run(typed, check=False)
     assert away.returncode == 1
     assert len(away.stderr.splitlines()) == 1
 
     server.start()
-    assert "6 trials" in shell.run(ask).stderr
+    assert "6 trials" in shell.run(typed).stderr
     assert_whole_on(server, 6)
 
 

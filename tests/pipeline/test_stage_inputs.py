@@ -17,9 +17,9 @@ from lenet.config.schema import Config
 from lenet.config.validation import flatten
 from lenet.core.atomic_io import canonical_json, sha256_bytes
 from lenet.core.project import Project
+from lenet.pipeline.search_stages import search_words
 from lenet.pipeline.stage_inputs import CODE, resolve_inputs, write_inputs
 from lenet.runs.fingerprint import code_digest, source_trees
-from lenet.search.command import pipeline_words
 from lenet.search.spec import read_spec
 from sources import edit
 
@@ -100,7 +100,7 @@ def test_the_search_is_told_by_what_its_study_is_named_after(project: Project, p
     told = resolve_inputs(project, params)["search"]
     body = {name: value for name, value in told.items() if name not in ("budget", "code")}
     digest = sha256_bytes(canonical_json(body | {"data": "of the data", "code": code_digest()}).encode())
-    name = read_spec(project, pipeline_words(params)).study_name("of the data")
+    name = read_spec(project, search_words(params)).study_name("of the data")
     assert name == f"recipe-{digest[:12]}"
 
 

@@ -1,4 +1,4 @@
-"""Searches of the tiny project, small enough to be asked in this process."""
+"""Searches of the tiny project, small enough to run in this process."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ TINY = {
     "space": {"optimizer": {"learning_rate": {"low": 0.001, "high": 0.02, "log": True}}},
 }
 
-Ask = Callable[..., SearchSpec]
+ReadTiny = Callable[..., SearchSpec]
 
 
 @pytest.fixture
-def ask(project: Project) -> Ask:
-    """Return the tiny search with words of the user's, its file changed as in `sampler="tpe"`."""
+def read_tiny(project: Project) -> ReadTiny:
+    """Return the tiny search with overrides, its file changed as in `sampler="tpe"`."""
 
     def read(*words: str, **change: object) -> SearchSpec:
         path = project.conf / "search" / "tiny.yaml"
@@ -50,13 +50,13 @@ def ask(project: Project) -> Ask:
 
 @pytest.fixture
 def open_study() -> Callable[..., SearchStudy]:
-    """Return a question's study, as a process of its own would open it."""
+    """Return a spec's study, as a process of its own would open it."""
 
-    def open_one(question: SearchSpec, worker: int | None = None) -> SearchStudy:
-        project = question.project
-        storage = open_storage(project, study_url(project, question.search.storage))
+    def open_one(spec: SearchSpec, worker: int | None = None) -> SearchStudy:
+        project = spec.project
+        storage = open_storage(project, study_url(project, spec.search.storage))
         digest = training_digest(project.prepared("tiny"))
-        return SearchStudy(question, storage, question.study_name(digest), worker)
+        return SearchStudy(spec, storage, spec.study_name(digest), worker)
 
     return open_one
 

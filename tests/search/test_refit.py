@@ -13,8 +13,8 @@ from lenet.core.atomic_io import read_json, write_json
 from lenet.core.errors import ConfigError, LenetError
 from lenet.core.paths import REFIT, REFIT_RECIPE, REFITTED, SEARCH
 from lenet.core.project import Project
+from lenet.pipeline.search_stages import refit_stage
 from lenet.runs.run_dir import all_runs
-from lenet.search.refit import refit
 from lenet.search.results import CANDIDATES
 
 Make = Callable[..., Config]
@@ -31,7 +31,7 @@ DIVERGES = {
 }
 
 
-def ask(project: Project, configs: list[Config], said: list[str], **refit_params: Any) -> dict[str, Any]:
+def run_refit(project: Project, configs: list[Config], **refit_params: Any) -> dict[str, Any]:
     """Refit what a search found, and return results/refit.json."""
     path = project.root / "params.yaml"
     tree = yaml.safe_load(path.read_text()) | {"data": "tiny", "variants": ["lenet5"], "seeds": [1]}
@@ -43,7 +43,7 @@ def ask(project: Project, configs: list[Config], said: list[str], **refit_params
     write_variants(project, compose_variants(project, params))
     found = [{"trial": number, "val_error": 0.5, "config": one.tree()} for number, one in enumerate(configs)]
     write_json(project.root / SEARCH / CANDIDATES, {"candidates": found})
-    refit(project, params, said.append)
+    refit_stage(project, params)
     return read_json(project.root / REFIT)
 
 
@@ -58,7 +58,7 @@ def test_the_choice_stands_on_some_seeds_and_what_is_said_of_it_on_others(
     project: Project, make_config: Make, make_tree: Callable[..., dict[str, Any]], said: list[str]
 ) -> None:
     weak, strong = (make_config(seed=0, trainer__epochs=1, optimizer__learning_rate=rate) for rate in (1e-5, 0.01))
-    body = ask(project, [weak, diverging(make_tree), strong], said)
+    body = run_refit(project, [weak, diverging(make_tree), strong])
     assert body["chosen"] == 2
     tried = {one["trial"]: one for one in body["candidates"]}
     assert [len(tried[trial]["runs"]) + len(tried[trial]["failed"]) for trial in range(3)] == [2, 2, 2]
@@ -86,20 +86,18 @@ def test_the_choice_stands_on_some_seeds_and_what_is_said_of_it_on_others(
 
 
 def test_where_none_trains_it_says_so_and_writes_nothing(
-    project: Project, make_tree: Callable[..., dict[str, Any]], said: list[str]
+    project: Project, make_tree: Callable[..., dict[str, Any]]
 ) -> None:
     with pytest.raises(LenetError, match=r"trial 0, the search's best, trains with none of the seeds \[11\]"):
-        ask(project, [diverging(make_tree)], said, seeds=[11])
+        run_refit(project, [diverging(make_tree)], seeds=[11])
     assert not (project.root / REFIT).exists()
-    (folder,) = all_runs(project)  # wished for as a candidate and for the curse: it is tried once
+    (folder,) = all_runs(project)  # requested as a candidate and for the winner's curse, and tried once
     assert len(folder.status()["attempts"]) == 1
 
 
 @pytest.mark.parametrize("change", [{"seeds": [0, 11]}, {"confirm": [0, 1]}])
-def test_the_searchs_own_seed_is_refused(
-    project: Project, make_config: Make, said: list[str], change: dict[str, list[int]]
-) -> None:
+def test_the_searchs_own_seed_is_refused(project: Project, make_config: Make, change: dict[str, list[int]]) -> None:
     (name,) = change
     with pytest.raises(ConfigError, match=rf"^params\.yaml: refit\.{name} has 0, the search's own seed"):
-        ask(project, [make_config(seed=0)], said, **change)
+        run_refit(project, [make_config(seed=0)], **change)
     assert not Path(project.root / "build" / "train" / REFITTED).exists()

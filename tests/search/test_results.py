@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lenet.core.errors import ConfigError
-from lenet.search.counts import Counts
-from lenet.search.results import best_so_far, check_target, copy_results, summary
+from lenet.search.results import check_target, copy_results, summary
 from lenet.search.spec import SearchSpec
-from lenet.search.trial_records import TrialRecord
+from lenet.search.trial_records import TrialRecord, best_so_far, pareto_front, ranked, trials_table
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
     return found
 
 
-def test_what_else_lies_there_stays(folder: Path, tmp_path: Path) -> None:
+def test_copying_leaves_other_files_alone(folder: Path, tmp_path: Path) -> None:
     into = tmp_path / "thesis.2026"
     (into / "plots").mkdir(parents=True)
     for name in ("plots/mine.png", "plots/front.png", "chapter.md"):
@@ -37,7 +37,7 @@ def test_what_else_lies_there_stays(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "thesis.2026.html").read_text() == "search.html"
 
 
-def test_a_place_that_is_none_is_refused_before_anything_is_searched(tmp_path: Path) -> None:
+def test_a_target_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for into in (Path("/"), tmp_path / "file"):
         with pytest.raises(ConfigError, match=f"^--into {into}: is no folder"):
@@ -52,8 +52,8 @@ def test_a_place_that_is_none_is_refused_before_anything_is_searched(tmp_path: P
 
 def trial(number: int, state: str, error: float | None, epochs: int, is_feasible: bool = True) -> TrialRecord:
     values = {} if error is None else {"val/error": error}
-    outcome = {"epochs": epochs, "ended": 100.0 + number}
-    return TrialRecord(number, state, values, f"{number:02x}" * 32, {"rate": number}, is_feasible, outcome, {})
+    result = {"epochs": epochs, "ended": 100.0 + number}
+    return TrialRecord(number, state, values, f"{number:02x}" * 32, {"rate": number}, is_feasible, result, {})
 
 
 TRIALS = [
@@ -66,18 +66,32 @@ TRIALS = [
 ]
 
 
-def test_a_search_in_numbers(ask: Callable[..., SearchSpec]) -> None:
-    question = ask(epochs=5)
-    body = summary(question, "tiny-1", TRIALS, Counts(complete=4, pruned=1, failed=1, running=2, waiting=3))
+def test_a_search_in_numbers(read_tiny: Callable[..., SearchSpec]) -> None:
+    body = summary(read_tiny(epochs=5), "tiny-1", [*TRIALS, trial(6, "RUNNING", None, 1)])
     assert body["trials"] == {"complete": 4, "pruned": 1, "failed": 1, "all": 6}  # those that have ended
-    assert (body["epochs"], body["epochs_unpruned"]) == (23, 30)
+    assert (body["epochs"], body["epochs_unpruned"]) == (24, 30)
     assert body["best"] == {"trial": 4, "run": "04" * 32, "val_error": 0.7, "values": {"rate": 4}}
     assert body["front"] == [{"trial": 4, "run": "04" * 32, "val/error": 0.7}]
     assert body["history"] == best_so_far(TRIALS)
-    none = summary(question, "tiny-1", TRIALS[:1], Counts(complete=0, pruned=1, failed=0, running=0, waiting=0))
+    none = summary(read_tiny(epochs=5), "tiny-1", TRIALS[:1])
     assert (none["best"], none["history"], none["front"]) == (None, [], [])
 
 
 def test_the_best_so_far_ends_at_the_first_open_trial() -> None:
     assert best_so_far(TRIALS) == [[1, 0.9, 101.0], [2, 0.9, 102.0], [3, 0.9, 103.0], [4, 0.7, 104.0], [5, 0.7, 105.0]]
     assert best_so_far([*TRIALS[:4], trial(4, "RUNNING", None, 1), TRIALS[5]]) == best_so_far(TRIALS)[:3]
+
+
+def test_trials_are_ranked_once_a_run_and_the_front_has_what_none_dominates() -> None:
+    again = replace(trial(6, "COMPLETE", 0.7, 5), fingerprint=TRIALS[4].fingerprint)
+    assert [one.number for one in ranked([*TRIALS, again])] == [4, 5, 1]
+    costs = {1: 10.0, 4: 30.0, 5: 40.0}
+    priced = [replace(one, values=one.values | {"parameters": costs[one.number]}) for one in ranked(TRIALS)]
+    assert [one.number for one in pareto_front(priced)] == [4, 1]
+
+
+def test_the_table_has_a_row_a_trial() -> None:
+    lines = trials_table(TRIALS[:2]).splitlines()
+    assert lines[0] == "trial,state,val/error,epochs,seconds,status,run,rate"
+    assert lines[1] == f"0,PRUNED,,1,,,{'00' * 32},0"
+    assert lines[2] == f"1,COMPLETE,0.9,5,,,{'01' * 32},1"

@@ -6,8 +6,7 @@ import optuna
 import pytest
 
 from lenet.core.errors import ConfigError
-from lenet.search.parameter import Parameter
-from lenet.search.search_space import read_space
+from lenet.search.search_space import Parameter, read_space
 from lenet.search.searchable_fields import field_types
 
 RATE = {"low": 1e-4, "high": 1e-1, "log": True}
@@ -80,13 +79,13 @@ def test_a_condition_brings_a_field_in_for_some_choices_alone() -> None:
         ({"optimizer": {"learning_rate": {"low": 1}}}, "search.space.optimizer.learning_rate.high is missing"),
         ({"optimizer": {"learning_rate": {"low": 2, "high": 1}}}, "low=2 must be less than high=1"),
         ({"optimizer": {"learning_rate": {"low": 0, "high": 1}}}, "learning_rate.low=0: must be more than 0"),
-        ({"optimizer": {"weight_decay": {"low": 0, "high": 1, "log": True}}}, "log=true: needs low more than 0"),
-        ({"optimizer": {"learning_rate": RATE | {"step": 0.1}}}, "a range searched by ratios (log) has no step"),
+        ({"optimizer": {"weight_decay": {"low": 0, "high": 1, "log": True}}}, "log=true: low must be more than 0"),
+        ({"optimizer": {"learning_rate": RATE | {"step": 0.1}}}, "a logarithmic range has no step"),
         ({"trainer": {"batch_size": {"low": 1, "high": 10, "step": 4}}}, "does not divide high - low = 9"),
         ({"trainer": {"batch_size": {"low": 1, "high": 10, "step": 0.5}}}, "must be a whole number"),
         ({"trainer": {"batch_size": {"low": 1, "high": 10, "stpe": 1}}}, "no such key; allowed are choices, low"),
         ({"trainer": {"batch_size": {"low": 1, "choices": [1]}}}, "choices or a range, not both"),
-        ({"trainer": {"epochs": {"low": 1, "high": 10}}}, "search.epochs says how long a trial trains"),
+        ({"trainer": {"epochs": {"low": 1, "high": 10}}}, "search.space.trainer.epochs: is not searched"),
         ({"tracking": {"uri": {"choices": ["a"]}}}, "search.space.tracking.uri: no such field"),
         ({"seed": {"low": 1, "high": 3}}, "search.space.seed: no such field"),
         (
@@ -109,7 +108,7 @@ def test_a_condition_brings_a_field_in_for_some_choices_alone() -> None:
                     "beta2": {"low": 0, "high": 0.9, "when": {"optimizer.beta1": 0.5}},
                 }
             },
-            "wait for each other in their `when`",
+            "depend on each other",
         ),
     ],
 )
@@ -121,6 +120,6 @@ def test_what_cannot_be_searched_is_one_line(tree: Any, message: str) -> None:
 
 
 def test_a_field_that_several_groups_know_has_all_their_types() -> None:
-    assert len(field_types("optimizer.name")) == 3
-    assert len(field_types("optimizer.learning_rate")) == 1
-    assert len(field_types("optimizer.momentum")) == 1
+    assert len(field_types("optimizer.name", "")) == 3
+    assert len(field_types("optimizer.learning_rate", "")) == 1
+    assert len(field_types("optimizer.momentum", "")) == 1

@@ -13,30 +13,32 @@ from lenet.core.project import Project
 from lenet.core.urls import with_password
 from lenet.search import storage as storage_module
 from lenet.search.spec import SearchSpec
-from lenet.search.storage import HOST, open_storage, study_url
+from lenet.search.storage import LEADER_LOCK, open_storage, study_url
 from lenet.search.study import SearchStudy
 
-Ask = Callable[..., SearchSpec]
+ReadTiny = Callable[..., SearchSpec]
 Open = Callable[..., SearchStudy]
 
 
-def test_only_one_leads(ask: Ask, open_study: Open) -> None:
-    one, other = open_study(ask()), open_study(ask())
+def test_only_one_leads(read_tiny: ReadTiny, open_study: Open) -> None:
+    one, other = open_study(read_tiny()), open_study(read_tiny())
     with ExitStack() as stack, ExitStack() as second:
-        assert one.storage.try_lock(one.name, HOST, stack)
-        assert not other.storage.try_lock(other.name, HOST, second)
+        assert one.storage.try_lock(one.name, LEADER_LOCK, stack)
+        assert not other.storage.try_lock(other.name, LEADER_LOCK, second)
         stack.close()
-        assert other.storage.try_lock(other.name, HOST, second)
+        assert other.storage.try_lock(other.name, LEADER_LOCK, second)
 
 
-def test_a_database_that_is_locked_is_one_line(ask: Ask, open_study: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_is_locked_is_one_line(
+    read_tiny: ReadTiny, open_study: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(storage_module, "BUSY_SECONDS", 0.2)
-    shared = open_study(ask(), worker=1)
-    path = Path(shared.storage.url.removeprefix("sqlite:///"))
+    study = open_study(read_tiny(), worker=1)
+    path = Path(study.storage.url.removeprefix("sqlite:///"))
     with closing(sqlite3.connect(path)) as other, ExitStack() as stack:
         other.execute("begin exclusive")
         with pytest.raises(LenetError, match=r"does not answer.*locked") as caught:
-            shared.register_worker(stack)
+            study.register_worker(stack)
         assert "\n" not in str(caught.value)
 
 
@@ -71,9 +73,9 @@ def test_the_environment_names_the_study_where_no_config_does(
         study_url(project, None)
 
 
-def test_a_password_in_the_config_of_a_search_is_refused(ask: Ask) -> None:
+def test_a_password_in_the_config_of_a_search_is_refused(read_tiny: ReadTiny) -> None:
     with pytest.raises(ConfigError, match=r"^search\.storage=postgresql://me@host/db: has a password") as caught:
-        ask("search.storage='postgresql://me:secret@host/db'")
+        read_tiny("search.storage='postgresql://me:secret@host/db'")
     assert "secret" not in str(caught.value)
 
 

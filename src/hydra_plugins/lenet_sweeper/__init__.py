@@ -1,4 +1,4 @@
-"""`hydra/sweeper=optuna`: a sweep whose values Optuna proposes, over the same runs as any other.
+"""`hydra/sweeper=optuna`: a sweep as a search.
 
-Hydra imports each module here whose name has no leading underscore at every start, so these are light.
+Hydra imports the modules here at every start, so they import what is heavy in functions.
 """

@@ -20,7 +20,7 @@ from lenet.config.help_text import help_text
 from lenet.config.hydra_errors import own_faults, translate_hydra_errors
 from lenet.config.schema import Config
 from lenet.config.validation import flatten
-from lenet.core.atomic_io import read_json, remove, write_json, write_text
+from lenet.core.atomic_io import read_json, remove, write_json
 from lenet.core.cli_errors import check_words, exit_on_error, hide_passwords, survive_any_terminal
 from lenet.core.errors import ConfigError, LenetError
 from lenet.core.file_lock import locked
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 DESCRIPTION = "sweep.json"
-CONCLUSION = "conclusion.txt"
-"""What a sweeper has to say below the table."""
-
 OUTCOMES = "[0-9]*.json"
 """One file a job."""
 
@@ -45,7 +42,7 @@ NAMED_GROUPS = ("model", "augmentation", "optimizer")
 
 
 BASIC_SWEEPER, OWN_SWEEPER = ".BasicSweeper", "hydra_plugins.lenet_sweeper."
-"""How the name of a sweeper's class ends that knows all its jobs beforehand, and how that of ours begins."""
+"""How the class names of Hydra's basic sweeper end, and of our own begin, which runs a search and no jobs."""
 
 _at_work = ExitStack()
 """Holds the lock of this process's sweep, and removes its folder. Not the callback's own: launchers send that to other
@@ -180,19 +177,15 @@ def swept_words(config: DictConfig) -> list[str]:
     return [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
 
 
-def write_summary(config: DictConfig, line: str) -> None:
-    """Leave a line that is shown below a sweep's table; the config is the sweep's, Hydra's own part included."""
-    write_text(folder_of(config) / CONCLUSION, f"{line}\n")
-
-
 def _begin_sweep(config: DictConfig) -> None:
     from omegaconf import OmegaConf
 
     sweeper = str(OmegaConf.select(config, "hydra.sweeper._target_"))
+    if sweeper.startswith(OWN_SWEEPER):
+        return
     if sweeper.endswith(BASIC_SWEEPER):
         _check_jobs(config)
-    if not sweeper.startswith(OWN_SWEEPER):  # which opens the sweep when it has checked what was asked for
-        open_sweep(config)
+    open_sweep(config)
 
 
 def open_sweep(config: DictConfig) -> None:
@@ -237,12 +230,12 @@ def _grid(project: Project, words: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _close_sweep(config: DictConfig) -> None:
+    if str(config.hydra.sweeper._target_).startswith(OWN_SWEEPER):
+        return
     project = project_of(config)
     folder = folder_of(config)
     rows = [Row(**read_json(path)) for path in sorted(folder.glob(OUTCOMES))]
     print_rows(project, rows)
-    if (folder / CONCLUSION).is_file():
-        print((folder / CONCLUSION).read_text(encoding="utf-8"), end="")
     _at_work.close()
     failed = [row for row in rows if row.is_failed]
     if failed:

@@ -17,6 +17,9 @@ from lenet.evaluation.metrics import spread
 from lenet.pipeline.dvc_metrics import over_seeds, write_metrics
 from lenet.runs.run_dir import RunDir
 
+PIPELINE = "pipeline"
+"""The tag lenet.sweep of the pipeline's runs."""
+
 WALL_CLOCK = ("seconds", "images_per_second")
 """Columns of a history that differ from one training to the next; the outs leave them out."""
 

@@ -19,8 +19,8 @@ from lenet.core.atomic_io import canonical_json, remove, sha256_bytes, sha256_fi
 from lenet.core.paths import STAGE_INPUTS
 from lenet.core.project import Project
 from lenet.data.datasets import load_data_config
+from lenet.pipeline.search_stages import search_words
 from lenet.runs.fingerprint import PACKAGE, code_digest, digest_sources
-from lenet.search.command import pipeline_words
 from lenet.search.spec import read_spec
 
 
@@ -58,8 +58,9 @@ CODE = {
     "train": Code("lenet.pipeline.outs", ("lenet.pipeline.outs", "lenet.pipeline.dvc_metrics", "lenet.evaluation")),
     "search": Code("lenet.search.runner", ("lenet.search",), ignored=("lenet.search.progress",)),
     "refit": Code(
-        "lenet.search.refit",
+        "lenet.pipeline.search_stages",
         (
+            "lenet.pipeline.search_stages",
             "lenet.search.refit",
             "lenet.search.results",
             "lenet.pipeline.outs",
@@ -114,12 +115,12 @@ def resolve_inputs(project: Project, params: Params) -> dict[str, dict[str, Any]
     tree = asdict(data)
     if tree["origin"] is not None:
         del tree["origin"]["sources"]  # the digests say what the files are, wherever they come from
-    question = read_spec(project, pipeline_words(params))
-    budget = {"trials": question.search.trials, "minutes": question.search.minutes}
+    spec = read_spec(project, search_words(params))
+    budget = {"trials": spec.search.trials, "minutes": spec.search.minutes}
     inputs: dict[str, dict[str, Any]] = {
         "fetch": {"name": data.name, "origin": tree["origin"]},
         "prepare": tree,
-        "search": question.meaning() | {"budget": budget},
+        "search": spec.identity() | {"budget": budget},
     }
     for stage, code in CODE.items():
         digests = {"training": code_digest()} if stage in TRAINING else {}

@@ -27,12 +27,9 @@ from lenet.data.prepare import prepare
 from lenet.evaluation.metrics import Spread
 from lenet.execution.local import RunRequest, run_all
 from lenet.pipeline.dvc_metrics import over_seeds, write_metrics
-from lenet.pipeline.outs import write_variant
+from lenet.pipeline.outs import PIPELINE, write_variant
 from lenet.runs.get_or_train import RunMetadata
 from lenet.tracking.sync import synchronize
-
-PIPELINE = "pipeline"
-"""What the tag lenet.sweep says of the pipeline's runs."""
 
 CURVE = ("seed", "epoch", "val_error")
 """Columns of a training stage's curves that all variants are shown by."""

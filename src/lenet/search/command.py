@@ -1,89 +1,64 @@
-"""`lenet search`: from what was typed to a session that is checked, can be stopped, and is shown."""
+"""Run a search, for `lenet search` and for `train.py -m hydra/sweeper=optuna`: check, open the study, run."""
 
 from __future__ import annotations
 
+import logging
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
-from lenet.config.params import Params
-from lenet.core.atomic_io import read_json
 from lenet.core.errors import Stopped
-from lenet.core.paths import SEARCH_METRICS
-from lenet.core.project import Project
 from lenet.data.arrays import training_digest
 from lenet.data.datasets import ensure_prepared
 from lenet.execution.runner import validate_resources
-from lenet.pipeline.dvc_metrics import write_metrics
 from lenet.search.dashboard import check_dashboard, dashboard
-from lenet.search.results import SUMMARY, check_target
+from lenet.search.results import check_target
 from lenet.search.runner import SearchRunner
-from lenet.search.spec import read_spec
+from lenet.search.spec import SearchSpec
 from lenet.search.storage import open_storage, storage_errors, study_url
+from lenet.search.trial_records import TrialRecord
+
+logger = logging.getLogger(__name__)
 
 
 def search(
-    project: Project,
+    spec: SearchSpec,
     words: Sequence[str],
-    is_joining: bool,
-    has_dashboard: bool,
-    into: Path | None,
-    tell: Callable[[str], None],
-) -> None:
-    """Search, from where it was left, until the budget is spent.
+    is_joining: bool = False,
+    has_dashboard: bool = False,
+    into: Path | None = None,
+) -> list[TrialRecord]:
+    """Run a search from where it was left until the budget is spent, and return its trials.
 
     Args:
-        project: where things are.
-        words: `search=<name>`, `search.<key>=<value>`, overrides for every trial.
-        is_joining: another command leads this search; work along, and end it where that one is gone.
+        spec: the search.
+        words: what was typed, for the description.
+        is_joining: help a search that another command leads, and finish it if that command ends.
         has_dashboard: serve optuna-dashboard on the study, while the search runs and after.
-        into: where the findings are copied to at the end.
-        tell: takes a line for the user.
+        into: the folder that the results are copied to.
 
     Raises:
         ConfigError: the search is not right; nothing was written.
         LenetError: the database does not answer, or another command leads this search.
-        Stopped: a signal ended it; what is done is safe.
+        Stopped: a signal ended it; the same search resumes.
     """
-    question = read_spec(project, words)
+    project = spec.project
     if has_dashboard:
         check_dashboard()
     target = None if into is None else check_target(into)
-    validate_resources(project, question.base)
-    url = study_url(project, question.search.storage)
-    digest = training_digest(ensure_prepared(project, question.base.data.name, tell))
-    storage = open_storage(project, url)
-    session = SearchRunner(question, storage, question.study_name(digest), tuple(words), tell)
-    with _stoppable(), dashboard(url, tell) if has_dashboard else nullcontext(), storage_errors(url):
-        session.run(is_joining, target)
-
-
-def pipeline_words(params: Params) -> list[str]:
-    """Return what params.yaml says of the pipeline's search, as one types it; its overrides hold for every trial."""
-    words = [f"search={params.search.name}", f"data={params.data}"]
-    words += [f"search.trials={params.search.trials}", f"search.workers={params.search.workers}"]
-    for override in params.overrides:
-        key, equals, value = override.partition("=")
-        words.append(f"search.epochs={value}" if key.lstrip("+") == "trainer.epochs" and equals else override)
-    return words
-
-
-def write_search_metrics(project: Project, findings: Path) -> None:
-    """Write the validation error of the best trial, in percent, where DVC compares it.
-
-    Args:
-        project: where things are.
-        findings: the folder that `search` copied them to.
-    """
-    best = read_json(findings / SUMMARY)["best"]
-    write_metrics(project.root / SEARCH_METRICS, {"best_val_error": best["val_error"]})
+    validate_resources(project, spec.base)
+    url = study_url(project, spec.search.storage)
+    digest = training_digest(ensure_prepared(project, spec.base.data.name, logger.info))
+    runner = SearchRunner(spec, open_storage(project, url), digest, tuple(words))
+    with _stop_on_signals(), dashboard(url) if has_dashboard else nullcontext(), storage_errors(url):
+        return runner.run(is_joining, target)
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
-    """Within the block SIGTERM ends the command as Ctrl-C does."""
+def _stop_on_signals() -> Iterator[None]:
+    """Raise Stopped at Ctrl-C and SIGTERM within the block."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise Stopped(signum)

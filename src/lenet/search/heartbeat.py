@@ -1,4 +1,4 @@
-"""Being at a trial: others see that somebody is, and get it back however the work ends."""
+"""Send heartbeats for a trial, and requeue it if its worker fails."""
 
 from __future__ import annotations
 
@@ -8,44 +8,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from lenet.search.storage import HEARTBEAT_SECONDS, failures, is_storage_error
-from lenet.search.study_queue import StudyQueue
-from lenet.search.trial_attributes import FAULTS, OUTCOME
+from lenet.search.storage import HEARTBEAT_SECONDS, database_errors, is_storage_error
+from lenet.search.study import SearchStudy
+from lenet.search.trial_records import RESULT
 
 if TYPE_CHECKING:
     from optuna import Trial
 
+FAULTS = "lenet.faults"
+"""User attribute of a trial: how many errors its workers had."""
+
 MAX_FAULTS = 3
-"""Errors that may end the work at a trial before it fails: what ends every worker that takes it is the trial's own."""
+"""Errors after which a trial fails: an error of every worker that takes it is the trial's own."""
 
 
 @contextmanager
-def trial_heartbeat(study: StudyQueue, trial: Trial) -> Iterator[None]:
-    """Show within the block, from a thread, that the trial is worked at; a block that fails gives it back.
+def trial_heartbeat(study: SearchStudy, trial: Trial) -> Iterator[None]:
+    """Send heartbeats from a thread within the block; a block that raises requeues the trial.
 
-    A signal gives it back as often as it comes, errors up to `MAX_FAULTS` times.
+    After a signal it is always requeued, after an error up to `MAX_FAULTS` times.
     """
     from optuna.exceptions import UpdateFinishedTrialError
 
-    over = threading.Event()
+    number, over = study.trial_id(trial), threading.Event()
 
     def beat() -> None:
         while not over.wait(HEARTBEAT_SECONDS):
-            with suppress(*failures()):  # the database is away: the work itself finds out, and says so
-                study.storage.database.record_heartbeat(trial._trial_id)
+            with suppress(*database_errors()):  # the database is away: the training's own calls report it
+                study.storage.database.record_heartbeat(number)
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
     try:
         yield
-    except UpdateFinishedTrialError:  # another has it: there is nothing to give back
+    except UpdateFinishedTrialError:  # another worker has it
         raise
     except Exception as error:
-        if is_storage_error(error):  # no fault of the trial's; if it cannot be given back, its heartbeats end
-            with suppress(*failures()):
+        if is_storage_error(error):  # not the trial's fault; if it cannot be requeued, its heartbeats end
+            with suppress(*database_errors()):
                 study.requeue(trial)
         else:
-            _give_up(study, trial, error)
+            _requeue_or_fail(study, trial, number, error)
         raise
     except BaseException:  # a signal
         study.requeue(trial)
@@ -55,15 +58,14 @@ def trial_heartbeat(study: StudyQueue, trial: Trial) -> Iterator[None]:
         thread.join()
 
 
-def _give_up(study: StudyQueue, trial: Trial, error: Exception) -> None:
-    """Give back a trial at which an error ended the work; with the last of `MAX_FAULTS` it fails instead."""
-    number, database = trial._trial_id, study.storage.database
+def _requeue_or_fail(study: SearchStudy, trial: Trial, number: int, error: Exception) -> None:
+    database = study.storage.database
     faults = int(database.get_trial(number).user_attrs.get(FAULTS, 0)) + 1
     database.set_trial_user_attr(number, FAULTS, faults)
     if faults < MAX_FAULTS:
         study.requeue(trial)
         return
-    why = " ".join(str(error).split()) or type(error).__name__
-    outcome = {"answer": f"given up after {faults} errors, the last: {why}", "ended": round(time.time(), 3)}
-    database.set_trial_user_attr(number, OUTCOME, outcome)
-    study.tell(trial, None, "FAIL")
+    reason = " ".join(str(error).split()) or type(error).__name__
+    status = f"failed: {faults} workers ended with an error, the last: {reason}"
+    database.set_trial_user_attr(number, RESULT, {"status": status, "ended": round(time.time(), 3)})
+    study.finish(trial, None, "FAIL")

@@ -1,11 +1,11 @@
-"""A trial is a run: its values make a config, the run folder answers, the study hears of every epoch."""
+"""Run one trial: train its config (or return the stored run), report every epoch, prune."""
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet.config.schema import Config
@@ -13,154 +13,147 @@ from lenet.core.errors import ConfigError, DamagedError, RunFailedError, RunPrun
 from lenet.runs.get_or_train import RunMetadata, get_or_train, mark_pruned
 from lenet.runs.run_dir import FINISHED, RunDir, run_dir_for
 from lenet.search.heartbeat import trial_heartbeat
+from lenet.search.search_config import VALIDATION_ERROR
 from lenet.search.spec import SearchSpec
 from lenet.search.storage import storage_errors
 from lenet.search.study import SearchStudy
-from lenet.search.trial_attributes import FINGERPRINT, OUTCOME
+from lenet.search.trial_records import FINGERPRINT, RESULT
 from lenet.tracking.search_sync import ORIGIN
 
 if TYPE_CHECKING:
     from optuna import Trial
 
-MEASURE = "val/error"
-NOT_TRAINED = "not trained: "
-"""Start of what a table shows of a trial that was answered without training."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TrialAnswer:
-    """What a trial came to.
+class TrialResult:
+    """How a trial ended.
 
     Attributes:
         state: Optuna's name of it: COMPLETE, PRUNED or FAIL.
-        values: one a objective, of a trial that is COMPLETE.
-        outcome: for people and tables: how it was answered, epochs trained now, seconds, message.
+        values: one per objective, of a trial that is COMPLETE.
+        attributes: for tables: status, epochs, seconds.
     """
 
     state: str
     values: list[float] | None
-    outcome: dict[str, Any]
+    attributes: dict[str, Any]
 
 
 class Objective:
-    """Answers trials of one study in this process.
+    """The objective function of a search.
 
     Args:
-        shared: the study.
+        study: the study.
         data_digest: digest of the prepared training data.
     """
 
-    def __init__(self, shared: SearchStudy, data_digest: str) -> None:
-        self._shared = shared
-        self._question: SearchSpec = shared.question
+    def __init__(self, study: SearchStudy, data_digest: str) -> None:
+        self._study = study
+        self._spec: SearchSpec = study.spec
         self._digest = data_digest
 
-    def answer(self, trial: Trial) -> None:
-        """Train what a trial asks for, as far as it is not trained and not ended early, and tell the study.
+    def run(self, trial: Trial) -> None:
+        """Train a trial's run as far as it is not trained and not pruned, and finish the trial in the study.
 
         Raises:
-            Stopped: a signal ended it; the trial waits for whoever comes next.
+            Stopped: a signal ended it; the trial is requeued.
             LenetError: the study's database, or the data, is not there.
         """
         from optuna.exceptions import UpdateFinishedTrialError
 
-        # A machine that slept past its heartbeats finds its trial ended: it was begun again as another.
-        with suppress(UpdateFinishedTrialError), storage_errors(self._shared.storage.url):
-            with trial_heartbeat(self._shared, trial):
-                answer = self._answer(trial)
-            trial.set_user_attr(OUTCOME, answer.outcome)
-            self._shared.tell(trial, answer.values, answer.state)
+        # A machine that slept past its heartbeats finds its trial finished: it was retried as another.
+        with suppress(UpdateFinishedTrialError), storage_errors(self._study.storage.url):
+            with trial_heartbeat(self._study, trial):
+                result = self._run(trial)
+            trial.set_user_attr(RESULT, result.attributes)
+            self._study.finish(trial, result.values, result.state)
 
-    def _answer(self, trial: Trial) -> TrialAnswer:
+    def _run(self, trial: Trial) -> TrialResult:
         began = time.monotonic()
-        assignment = self._question.space.suggest(trial)
+        spec = self._spec
+        assignment = spec.space.suggest(trial)
         try:
-            config = self._question.configure(assignment)
-        except ConfigError as error:  # every end is allowed, and these values together are not
-            return TrialAnswer("FAIL", None, _untrained(str(error)))
-        folder = run_dir_for(self._question.project, config, self._digest)
+            config = spec.config_for(assignment)
+        except ConfigError as error:  # both ends are allowed, and these values together are not
+            return TrialResult("FAIL", None, _untrained(str(error)))
+        folder = run_dir_for(spec.project, config, self._digest)
         trial.set_user_attr(FINGERPRINT, folder.fingerprint)
-        too_large = self._check_parameters(trial, config)
-        if too_large:
-            return TrialAnswer("PRUNED", None, _untrained(too_large))
-        watch = _PruningReporter(trial, folder, config.trainer.epochs, len(self._question.search.objectives) == 1)
-        origin = RunMetadata(self._name(trial), f"{ORIGIN}{self._shared.name}", self._question.overrides(assignment))
+        if reason := self._exceeds_parameters(trial, config):
+            return TrialResult("PRUNED", None, _untrained(reason))
+        reporter = _PruningReporter(trial, folder, config.trainer.epochs, len(spec.search.objectives) == 1)
+        name, sweep = f"{spec.search.name} trial={trial.number}", f"{ORIGIN}{self._study.name}"
+        metadata = RunMetadata(name, sweep, spec.train_overrides(assignment))
         try:
-            watch.catch_up()
-        except RunPruned as end:  # by epochs that a worker left behind: nothing is asked for
-            with suppress(DamagedError):  # of a status that cannot be read; whoever asks for the run mends it
+            reporter.report_stored()
+        except RunPruned as end:  # by the epochs of an earlier worker: nothing is trained
+            with suppress(DamagedError):  # of the status; get_or_train repairs it
                 mark_pruned(folder, str(end))
-            return TrialAnswer("PRUNED", None, watch.outcome(str(end), began))
+            return TrialResult("PRUNED", None, reporter.attributes(str(end), began))
         try:
-            outcome = get_or_train(self._question.project, config, self._digest, origin, watch.changed, _say_nothing)
+            done = get_or_train(spec.project, config, self._digest, metadata, reporter.report_new, logger.debug)
         except RunPruned as end:
-            return TrialAnswer("PRUNED", None, watch.outcome(str(end), began))
+            return TrialResult("PRUNED", None, reporter.attributes(str(end), began))
         except RunFailedError as error:
-            return TrialAnswer("FAIL", None, watch.outcome(f"failed: {error}", began))
-        watch.catch_up(may_prune=False)
-        return TrialAnswer("COMPLETE", self._values(trial, folder, config), watch.outcome(outcome.answer, began))
+            return TrialResult("FAIL", None, reporter.attributes(f"failed: {error}", began))
+        reporter.report_stored(may_prune=False)
+        return TrialResult("COMPLETE", self._values(trial, folder, config), reporter.attributes(done.answer, began))
 
-    def _name(self, trial: Trial) -> str:
-        return f"{self._question.search.name} trial={trial.number}"
-
-    def _check_parameters(self, trial: Trial, config: Config) -> str:
-        """Tell the study how far a trial is from the limit on parameters; return why it is too large, or nothing."""
-        limit = self._question.search.limits.parameters
+    def _exceeds_parameters(self, trial: Trial, config: Config) -> str:
+        """Set the constraint on the number of parameters; return why the network is too large, or nothing."""
+        limit = self._spec.search.limits.parameters
         if limit is None:
             return ""
-        count = count_parameters(config)
+        number = count_parameters(config)
         if "parameters" not in trial.constraints:
-            trial.set_constraint("parameters", count - limit)
-        return f"{count:,} parameters, the limit is {limit:,}" if count > limit else ""
+            trial.set_constraint("parameters", number - limit)
+        return f"{number:,} parameters, the limit is {limit:,}" if number > limit else ""
 
     def _values(self, trial: Trial, folder: RunDir, config: Config) -> list[float]:
-        search = self._question.search
-        measured = {MEASURE: folder.headline()[MEASURE]}
+        search = self._spec.search
+        measured = {VALIDATION_ERROR: folder.headline()[VALIDATION_ERROR]}
         if "parameters" in search.objectives:
             measured["parameters"] = float(count_parameters(config))
         if "latency_ms" in search.objectives or search.limits.latency_ms is not None:
-            measured["latency_ms"] = _latency(folder.path, config, folder)
+            measured["latency_ms"] = _latency(folder, config)
         if search.limits.latency_ms is not None and "latency_ms" not in trial.constraints:
             trial.set_constraint("latency_ms", measured["latency_ms"] - search.limits.latency_ms)
         return [measured[name] for name in search.objectives]
 
 
 class _PruningReporter:
-    """Reports a run's epochs to its trial as they come, and ends the run when the pruner says so."""
+    """Reports a run's epochs to its trial, and raises RunPruned when the pruner says so."""
 
     def __init__(self, trial: Trial, folder: RunDir, epochs: int, is_reported: bool) -> None:
         self._trial = trial
         self._folder = folder
         self._epochs = epochs
-        self._is_reported = is_reported
-        self._reported = 0
-        self._known_before: int | None = None
+        self._is_reported = is_reported  # Optuna takes no reports with two objectives
+        self._last_epoch = 0
+        self._stored_epochs = len(self._history())
 
-    def catch_up(self, may_prune: bool = True) -> None:
-        """Report what the folder holds already.
+    def report_stored(self, may_prune: bool = True) -> None:
+        """Report the stored epochs.
 
-        A finished run has its value, and is not ended for having been slow at first; one that was ended early is
-        ended again before anything is trained, if the pruner still says so.
+        A finished run is not pruned for a slow start; a pruned one is pruned again before it is trained, if the
+        pruner still says so.
         """
-        if self._known_before is None:
-            self._known_before = len(self._history())
         self._report(may_prune and self._folder.state() != FINISHED)
 
-    def changed(self, folder: RunDir) -> None:
-        """Report new epochs."""
-        if len(self._history()) > self._reported:
-            self._report(may_prune=True)
+    def report_new(self, folder: RunDir) -> None:
+        """Report what was trained since the last call."""
+        self._report(may_prune=True)
 
-    def outcome(self, answer: str, began: float) -> dict[str, Any]:
-        """Return what the tables show of the trial."""
+    def attributes(self, status: str, began: float) -> dict[str, Any]:
+        """Return the trial's RESULT."""
         history = self._history()
-        known_before = self._known_before or 0
-        trained = sum(row["seconds"] for row in history[known_before:])
+        trained = history[self._stored_epochs :]
         return {
-            "answer": answer,
+            "status": status,
             "epochs": len(history),
-            "trained_epochs": max(0, len(history) - known_before),
-            "trained_seconds": round(trained, 3),
+            "trained_epochs": len(trained),
+            "trained_seconds": round(sum(row["seconds"] for row in trained), 3),
             "seconds": round(time.monotonic() - began, 3),
             "ended": round(time.time(), 3),
         }
@@ -168,22 +161,21 @@ class _PruningReporter:
     def _history(self) -> list[dict[str, float]]:
         try:
             return self._folder.history()
-        except DamagedError:  # as good as none: whoever asks for the run has it written anew
+        except DamagedError:  # get_or_train writes it anew
             return []
 
     def _report(self, may_prune: bool) -> None:
-        for row in self._history()[self._reported :]:
-            epoch = int(row["epoch"])
-            self._reported = epoch
-            if not self._is_reported:  # with two objectives Optuna takes no reports
+        for row in self._history()[self._last_epoch :]:
+            epoch = self._last_epoch = int(row["epoch"])
+            if not self._is_reported:
                 continue
-            self._trial.report(row[MEASURE], epoch)
+            self._trial.report(row[VALIDATION_ERROR], epoch)
             if may_prune and epoch < self._epochs and self._trial.should_prune():
                 raise RunPruned(f"pruned after epoch {epoch}")
 
 
-def _untrained(why: str) -> dict[str, Any]:
-    return {"answer": f"{NOT_TRAINED}{why}", "epochs": 0, "seconds": 0.0, "ended": time.time()}
+def _untrained(reason: str) -> dict[str, Any]:
+    return {"status": f"not trained: {reason}", "epochs": 0, "seconds": 0.0, "ended": time.time()}
 
 
 def count_parameters(config: Config) -> int:
@@ -192,18 +184,14 @@ def count_parameters(config: Config) -> int:
 
     from lenet.models.lenet5 import build_network
 
-    with torch.device("meta"):  # shapes alone, no memory and no draws from the generator
+    with torch.device("meta"):  # shapes alone: no memory, no random numbers
         network = build_network(config.model, config.data.classes)
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _latency(path: Path, config: Config, folder: RunDir) -> float:
+def _latency(folder: RunDir, config: Config) -> float:
     from lenet.evaluation.latency import median_latency_ms
     from lenet.evaluation.predict import load_reader
 
     weights = folder.status()["files"]["weights.safetensors"]
-    return float(median_latency_ms(load_reader(config, path / "weights.safetensors", weights)))
-
-
-def _say_nothing(line: str) -> None:
-    pass
+    return float(median_latency_ms(load_reader(config, folder.path / "weights.safetensors", weights)))

@@ -1,136 +1,107 @@
-"""One page about a search that opens offline: its best trials as a table, and figures to look into."""
+"""The interactive page of a search: Optuna's plotly figures in one HTML file that opens offline."""
 
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Mapping, Sequence
+import html
+import math
+import re
+import warnings
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet.core.atomic_io import write_text
-from lenet.report.document import Section, Table, page
-from lenet.report.page_style import POLICY
-from lenet.search.figures import draw_figures
-from lenet.search.plots.labels import objective_name, objective_text, value_text
-from lenet.search.trial_records import TrialRecord, ranked
+from lenet.search.importance import error_of, evaluator, importances
+from lenet.search.spec import override_value
+from lenet.search.trial_records import TrialRecord, count, ranked
 
 if TYPE_CHECKING:
     from optuna import Study
 
-SHOWN_TRIALS = 10
-RUN_CHARACTERS = 8
-"""Of a run's fingerprint, which is the name of its folder: enough to find it."""
-
-RECIPE = "python train.py experiment=searched"
-
-STYLE = """
-body { max-width: 72rem; }
-.chart { margin: 1rem 0 1.4rem; background: #ffffff; border: 1px solid var(--line); border-radius: 6px;
-  overflow-x: auto; }
-.chart > div { min-width: 44rem; }
-th, td { text-align: right; white-space: nowrap; padding: .3rem .5rem; }
-table { font-size: .8125rem; }
-th:first-child, td:first-child { text-align: left; }
-#part-2 p:nth-of-type(even) { max-width: none; padding: .6rem .8rem; background: var(--band); border-radius: 6px;
-  font: .875rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
-@media print { .chart { break-inside: avoid; } }
-"""
-
-SCRIPT = """
-for (const held of document.querySelectorAll('script[type="application/json"]')) {
-  const frame = document.createElement("div");
-  const chart = document.createElement("div");
-  frame.className = "chart";
-  frame.append(chart);
-  document.getElementById(held.dataset.part).append(frame);
-  const { data, layout } = JSON.parse(held.textContent);
-  const removed = ["lasso2d", "select2d", "autoScale2d"];
-  Plotly.newPlot(chart, data, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: removed });
-}
+ERROR_AXIS = "validation error, %"
+HEIGHT = 480  # pixels of a figure
+LAYOUT = {"template": "plotly_white", "title": None, "margin": {"t": 30}}
+POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'"
+TEMPLATE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>{title}</title>
+<style>
+body {{ margin: 2rem auto; padding: 0 1rem; max-width: 72rem; font: 1rem/1.5 system-ui, sans-serif; }}
+.figure {{ overflow-x: auto; }}
+pre {{ padding: .6rem .8rem; background: #f5f6f8; white-space: pre-wrap; overflow-wrap: anywhere; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+{body}
+</body>
+</html>
 """
 
 
-def write_search_page(
-    study: Study, found: Sequence[TrialRecord], summary: Mapping[str, Any], path: Path, command: str = ""
+def write_page(
+    study: Study, records: Sequence[TrialRecord], objectives: Sequence[str], command: str | None, path: Path
 ) -> None:
-    """Write the page of a search; it holds all that it shows, and a browser is told to fetch nothing.
+    """Write the page of a search; the browser may run its scripts alone, and fetch nothing.
 
     Args:
-        study: the study.
-        found: its trials, by number.
-        summary: the search in numbers, as `findings.summary` has them.
+        study: a snapshot of the study.
+        records: its trials.
+        objectives: val/error, or val/error and another.
+        command: trains the best trial's run; None where there is no best.
         path: the page.
-        command: what trains the best trial again, as one types it.
     """
     from plotly.offline import get_plotlyjs
 
-    charts = draw_figures(study, found, summary["objectives"])
-    best = ranked(found)
-    sections = [
-        Section("Best trials", table=_best_table(best[:SHOWN_TRIALS], summary["objectives"]))
-        if best
-        else Section("Best trials", ["No trial is complete within the limits yet."]),
-        Section("Train the best", _recipe(command) if best else ["There is none yet."]),
-        *(Section(chart.heading, [chart.text]) for chart in charts),
+    counts, best = count(records), next(iter(ranked(records)), None)
+    parts = [
+        f"<p>{counts.ended} trials: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed.</p>"
     ]
-    text = page(f"Search {study.study_name}", _lead(summary), sections)
-    first = 1 + len(sections) - len(charts)
-    held = [_held(f"part-{n}", chart.figure) for n, chart in enumerate(charts, first) if chart.figure is not None]
-    scripts = [get_plotlyjs(), SCRIPT] if held else []
-    # Only these very scripts may run, so that no name can bring in another, and none may fetch anything.
-    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts) or "'none'"
-    text = text.replace(POLICY, f"{POLICY}; script-src {allowed}", 1)
-    text = text.replace("</head>", f"<style>{STYLE}</style>\n</head>", 1)
-    body, _, end = text.rpartition("</body>")
-    scripts = [f"<script>{script}</script>" for script in scripts]
-    write_text(path, "\n".join([body.rstrip("\n"), *held, *scripts, f"</body>{end}"]))
+    if best is not None:
+        values = "\n".join(f"{name}={override_value(value)}" for name, value in best.assignment.items())
+        parts += [f"<h2>Best: {best.error:.2f} % validation error, trial {best.number}</h2>"]
+        parts += [f"<pre>{html.escape(text)}</pre>" for text in (values, command) if text]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # arguments that Optuna calls experimental
+        for heading, figure in _figures(study, records, objectives):
+            figure.update_layout(**LAYOUT, height=figure.layout.height or HEIGHT)
+            drawn = figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
+            if "<script>" not in "".join(parts):
+                drawn = f"<script>{get_plotlyjs()}</script>\n{drawn}"
+            parts.append(f'<h2>{heading}</h2>\n<div class="figure">{drawn}</div>')
+    body = "\n".join(parts)
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", body, re.DOTALL)
+    digests = [base64.b64encode(sha256(script.encode()).digest()).decode("ascii") for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+    title = html.escape(f"Search {study.study_name}")
+    write_text(path, TEMPLATE.format(policy=f"{POLICY}; script-src {allowed}", title=title, body=body))
 
 
-def _digest(script: str) -> str:
-    return base64.b64encode(sha256(script.encode()).digest()).decode("ascii")
+def _figures(study: Study, records: Sequence[TrialRecord], objectives: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    from optuna import visualization
 
-
-def _held(part: str, figure: Mapping[str, Any]) -> str:
-    # ASCII alone, for JSON can write half a surrogate pair and UTF-8 cannot; no "<", which could end the element.
-    content = json.dumps(figure, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return f'<script type="application/json" data-part="{part}">{content}</script>'
-
-
-def _lead(summary: Mapping[str, Any]) -> str:
-    trials, best = summary["trials"], summary["best"]
-    counts = ", ".join(f"{trials[state]} {state}" for state in ("complete", "pruned", "failed"))
-    told = (
-        f"best: {best['val_error']:.2f} % validation error, trial {best['trial']}" if best else "none is the best yet"
-    )
-    early = f", ended early by {summary['pruner']}" if trials["pruned"] else ""
-    return (
-        f"{trials['all']} trial{'' if trials['all'] == 1 else 's'}: {counts}; {told}. Proposed by {summary['sampler']}"
-        f"{early}: {summary['epochs']} of {summary['epochs_unpruned']} epochs were trained."
-    )
-
-
-def _recipe(command: str) -> list[str]:
-    told = ["Its recipe, with a seed and for as long as you like, once the search's findings are in results/search:"]
-    told.append(RECIPE)
-    if command:
-        told += ["The very run, which is answered from its folder and not trained again:", command]
-    return told
-
-
-def _best_table(best: Sequence[TrialRecord], objectives: Sequence[str]) -> Table:
-    """Return the trials as columns: fields are many, and their names are long."""
-    fields = list(dict.fromkeys(name for one in best for name in one.assignment))
-    rows = [
-        *([objective_name(name), *(objective_text(name, one.values[name]) for one in best)] for name in objectives),
-        ["epochs", *(str(one.outcome.get("epochs", "–")) for one in best)],
-        ["run", *(one.fingerprint[:RUN_CHARACTERS] for one in best)],
-        *([name, *(_value(one, name) for one in best)] for name in fields),
-    ]
-    return Table(["trial", *(str(one.number) for one in best)], rows)
-
-
-def _value(one: TrialRecord, name: str) -> str:
-    value = one.assignment.get(name, "–")
-    return f"{value:.3g}" if isinstance(value, float) else value_text(value)
+    # Of one objective Optuna draws the best value so far, which it leaves out where a target is given.
+    target: dict[str, Any] = {"target": error_of if len(objectives) > 1 else None, "target_name": ERROR_AXIS}
+    complete = [one for one in records if one.values and all(map(math.isfinite, one.values.values()))]
+    if complete:
+        yield "History", visualization.plot_optimization_history(study, **target)
+        if len(objectives) > 1:
+            yield "Pareto front", visualization.plot_pareto_front(study, target_names=list(objectives))
+        yield "Parallel coordinates", visualization.plot_parallel_coordinate(study, **target)
+        yield "Each parameter", visualization.plot_slice(study, **target)
+    if found := importances(study):
+        measured = evaluator(len(complete))
+        yield (
+            "Importance of the parameters",
+            visualization.plot_param_importances(
+                study, evaluator=measured, params=list(found), **target | {"target": error_of}
+            ),
+        )
+    if any(math.isfinite(error) for one in records for error in one.reports.values()):
+        curves = visualization.plot_intermediate_values(study)
+        yield "Learning curves", curves.update_layout(xaxis_title="epoch", yaxis_title=ERROR_AXIS)

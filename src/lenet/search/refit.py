@@ -1,179 +1,181 @@
-"""The refit: the search's best few recipes trained with several seeds, since the best of many single seeds is lucky.
+"""Refit: train the search's best recipes with several seeds, choose by the mean, confirm on further seeds.
 
-The lowest of many noisy values understates what its recipe gives (the winner's curse): it is chosen for its luck as
-well as for its merit. So the best few are trained again with seeds that the search has not seen, and the choice is made
-on the means. The lowest of a few means is lucky too, if less: what is said of the chosen recipe, and its comparison
-with the baseline, stands on further seeds, which have chosen nothing.
+The lowest of many noisy values understates the error of its recipe (the winner's curse): it was chosen for its luck as
+well as for its merit. So the best few are trained again with seeds that the search has not used, and the choice is made
+on the means. The lowest of a few means is lucky too, if less: the error of the chosen recipe, and its comparison with
+the baseline, use further seeds, which have chosen nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lenet.config.params import Params, read_variant
 from lenet.config.schema import Config, parse_config
-from lenet.core.atomic_io import read_json, write_json, write_text
+from lenet.core.atomic_io import read_json
 from lenet.core.errors import ConfigError, LenetError
-from lenet.core.paths import PARAMS, REFIT, REFIT_RECIPE, REFITTED, SEARCH
+from lenet.core.paths import PARAMS, REFITTED, SEARCH
 from lenet.core.project import Project
 from lenet.evaluation.metrics import spread
 from lenet.evaluation.stats.welch import welch_test
 from lenet.execution.local import RunRequest, run_all
-from lenet.pipeline.outs import write_variant
-from lenet.pipeline.stages import PIPELINE
 from lenet.runs.get_or_train import RunMetadata
 from lenet.runs.run_dir import FINISHED, RunDir
-from lenet.search.objective import MEASURE
-from lenet.search.results import CANDIDATES, experiment
+from lenet.search.results import CANDIDATES
+from lenet.search.search_config import VALIDATION_ERROR
+
+logger = logging.getLogger(__name__)
 
 DECIMALS = 4
 """Of an error in percent."""
 
 
-Runs = list[tuple[Config, RunDir]]
-
-
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe of the search's best.
+    """A recipe of the search.
 
     Attributes:
         trial: the trial that proposed it.
-        search_error: the search's own value of it, in percent, of one seed.
-        config: with the search's budget and seed.
+        search_error: the trial's validation error in percent, of one seed.
+        config: with the search's epochs and seed.
     """
 
     trial: int
     search_error: float
     config: Config
 
-    def with_epochs(self, epochs: int) -> Recipe:
-        """Return the recipe with another budget."""
-        return replace(self, config=replace(self.config, trainer=replace(self.config.trainer, epochs=epochs)))
-
-    def wishes(self, seeds: Sequence[int]) -> list[RunRequest]:
-        """Return a wish for a run with each seed."""
-        configs = [self.config.with_seed(seed) for seed in seeds]
-        return [
-            RunRequest(one, RunMetadata(f"{REFITTED} trial={self.trial} seed={one.seed}", PIPELINE)) for one in configs
-        ]
-
 
 @dataclass(frozen=True)
-class RefitRecipe:
-    """What came of one recipe with some seeds.
+class SeedRuns:
+    """The runs of one recipe.
 
     Attributes:
         runs: config and run of each seed that trained to its end.
-        failed: the seeds with which it did not.
+        failed: the seeds that did not.
     """
 
-    runs: Runs
+    runs: list[tuple[Config, RunDir]]
     failed: tuple[int, ...]
 
     @property
     def errors(self) -> list[float]:
         """Validation errors in percent, in the order of the seeds."""
-        return [float(folder.headline()[MEASURE]) for _, folder in self.runs]
+        return [float(folder.headline()[VALIDATION_ERROR]) for _, folder in self.runs]
 
     def tree(self) -> dict[str, Any]:
         """Return the errors and the runs by seed."""
-        seeds = [str(config.seed) for config, _ in self.runs]
         return {
             "validation_error": asdict(spread(self.errors)) if self.runs else None,
-            "by_seed": dict(zip(seeds, self.errors, strict=True)),
-            "runs": {seed: folder.fingerprint for seed, (_, folder) in zip(seeds, self.runs, strict=True)},
+            "by_seed": {str(config.seed): error for (config, _), error in zip(self.runs, self.errors, strict=True)},
+            "runs": {str(config.seed): folder.fingerprint for config, folder in self.runs},
             "failed": list(self.failed),
         }
 
 
-def refit(project: Project, params: Params, tell: Callable[[str], None]) -> None:
-    """Train the search's best recipes anew, choose by the mean, and compare with the baseline on further seeds.
+@dataclass(frozen=True)
+class RefitResult:
+    """The outcome of a refit.
 
-    Writes the chosen recipe's weights, curves and measures like any variant's, results/refit.json, and the recipe as
-    an experiment, results/refit/best.yaml. A recipe that fails with a seed, such as one that diverges, is not chosen.
+    Attributes:
+        recipe: the chosen recipe, with the baseline's epochs.
+        confirmed: its runs with the confirming seeds.
+        report: candidates, choice, comparison and winner's curse, as results/refit.json has them.
+    """
+
+    recipe: Recipe
+    confirmed: SeedRuns
+    report: dict[str, Any]
+
+
+def refit(project: Project, params: Params, sweep: str) -> RefitResult:
+    """Train the search's best recipes again, choose by the mean, and compare with the baseline on further seeds.
+
+    A recipe that fails with a seed, such as one that diverges, is not chosen.
+
+    Args:
+        project: the project.
+        params: number of candidates, seeds, confirming seeds, baseline.
+        sweep: the name under which MLflow groups the runs.
 
     Raises:
         ConfigError: a seed of params.yaml is the search's own.
         LenetError: the search left no candidate, none trains with every seed, or the baseline does not.
     """
-    found = read_json(project.root / SEARCH / CANDIDATES)["candidates"][: params.refit.candidates]
-    if not found:
+    candidates = read_json(project.root / SEARCH / CANDIDATES)["candidates"][: params.refit.candidates]
+    if not candidates:
         raise LenetError(f"{SEARCH / CANDIDATES}: the search left no candidate; give it more trials")
-    own = [Recipe(one["trial"], one["val_error"], _named(parse_config(one["config"]))) for one in found]
-    _check_unseen(params, own[0].config.seed)
-    name, confirming = params.refit.baseline, params.refit.confirm
-    base_configs = [read_variant(project, name, seed) for seed in confirming]
-    epochs = base_configs[0].trainer.epochs
-    recipes = [recipe.with_epochs(epochs) for recipe in own]
+    searched = [
+        Recipe(one["trial"], one["val_error"], replace(parse_config(one["config"]), name=REFITTED))
+        for one in candidates
+    ]
+    _check_unseen(params, searched[0].config.seed)
+    baseline_name, confirming = params.refit.baseline, params.refit.confirm
+    baseline_configs = [read_variant(project, baseline_name, seed) for seed in confirming]
+    epochs = baseline_configs[0].trainer.epochs
+    recipes = [
+        replace(one, config=replace(one.config, trainer=replace(one.config.trainer, epochs=epochs))) for one in searched
+    ]
 
-    def train(*asked: list[RunRequest]) -> list[RefitRecipe]:
-        wishes = [wish for block in asked for wish in block]
-        outcomes = iter(run_all(project, wishes, params.search.workers, tell, may_fail=True))
-        return [_sorted([(wish.config, next(outcomes).folder) for wish in block]) for block in asked]
+    def train(*groups: list[RunRequest]) -> Iterator[SeedRuns]:
+        requests = [request for group in groups for request in group]
+        done = iter(run_all(project, requests, params.search.workers, logger.info, may_fail=True))
+        for group in groups:
+            runs = [(request.config, next(done).folder) for request in group]
+            finished = [(config, folder) for config, folder in runs if folder.state() == FINISHED]
+            yield SeedRuns(finished, tuple(config.seed for config, folder in runs if folder.state() != FINISHED))
+
+    def requests(recipe: Recipe, seeds: Sequence[int]) -> list[RunRequest]:
+        name = f"{REFITTED} trial={recipe.trial}"
+        return [RunRequest(recipe.config.with_seed(seed), RunMetadata(f"{name} seed={seed}", sweep)) for seed in seeds]
 
     seeds = params.refit.seeds
-    *tried, fresh = train(*(recipe.wishes(seeds) for recipe in recipes), own[0].wishes(seeds))
+    *tried, fresh = train(*(requests(one, seeds) for one in recipes), requests(searched[0], seeds))
     if not fresh.runs:
-        raise LenetError(f"trial {own[0].trial}, the search's best, trains with none of the seeds {list(seeds)}")
-    base = [RunRequest(config, RunMetadata(f"{name} seed={config.seed}", PIPELINE)) for config in base_configs]
-    whole = [number for number, one in enumerate(tried) if not one.failed]
-    for number in sorted(whole, key=lambda number: spread(tried[number].errors).mean):
-        confirmed, baseline = train(recipes[number].wishes(confirming), base)
+        raise LenetError(f"trial {searched[0].trial}, the search's best, trains with none of the seeds {list(seeds)}")
+    baseline_requests = [
+        RunRequest(config, RunMetadata(f"{baseline_name} seed={config.seed}", sweep)) for config in baseline_configs
+    ]
+    with_all_seeds = [(one, runs) for one, runs in zip(recipes, tried, strict=True) if not runs.failed]
+    for recipe, _ in sorted(with_all_seeds, key=lambda pair: spread(pair[1].errors).mean):
+        confirmed, baseline = train(requests(recipe, confirming), baseline_requests)
         if baseline.failed:
-            raise LenetError(f"{name}: did not train with seed {baseline.failed[0]}; nothing can be compared with it")
+            raise LenetError(f"{baseline_name}: failed with seed {baseline.failed[0]}; there is no baseline")
         if not confirmed.failed:
             break
-        tell(f"trial {recipes[number].trial}: did not train with seed {confirmed.failed[0]}; the next best is tried")
+        logger.info(f"trial {recipe.trial}: failed with seed {confirmed.failed[0]}; the next best is tried")
     else:
         raise LenetError(
-            f"{SEARCH / CANDIDATES}: none of the best {len(own)} trains with every seed of refit.seeds and"
+            f"{SEARCH / CANDIDATES}: none of the best {len(recipes)} trains with every seed of refit.seeds and"
             f" refit.confirm in params.yaml (`lenet runs` shows why); allow more refit.candidates"
         )
-    write_variant(project, REFITTED, confirmed.runs)
-    recipe = recipes[number]
-    write_text(
-        project.root / REFIT_RECIPE, experiment(confirmed.runs[0][0], REFITTED, f"`lenet refit`: trial {recipe.trial}")
-    )
-    body = {
+    report = {
         "epochs": epochs,
         "threads": sorted({count for _, folder in confirmed.runs + baseline.runs for count in folder.threads()}),
         "chosen": recipe.trial,
         "candidates": [
-            {"trial": one.trial, "search_error": one.search_error} | block.tree()
-            for one, block in zip(recipes, tried, strict=True)
+            {"trial": one.trial, "search_error": one.search_error} | runs.tree()
+            for one, runs in zip(recipes, tried, strict=True)
         ],
         "confirmed": confirmed.tree(),
-        "baseline": {"variant": name} | baseline.tree(),
+        "baseline": {"variant": baseline_name} | baseline.tree(),
         "comparison": asdict(welch_test(confirmed.errors, baseline.errors)),
-        "winners_curse": _curse(own[0], fresh),
+        "winners_curse": _winners_curse(searched[0], fresh),
     }
-    write_json(project.root / REFIT, body)
-    _tell(body, tell)
-
-
-def _named(config: Config) -> Config:
-    return replace(config, name=REFITTED)
+    _log_report(report)
+    return RefitResult(recipe, confirmed, report)
 
 
 def _check_unseen(params: Params, searched: int) -> None:
     for where, seeds in (("refit.seeds", params.refit.seeds), ("refit.confirm", params.refit.confirm)):
         if searched in seeds:
-            raise ConfigError(
-                f"{PARAMS}: {where} has {searched}, the search's own seed: what was lucky with it would count twice"
-            )
+            raise ConfigError(f"{PARAMS}: {where} has {searched}, the search's own seed, whose luck would count twice")
 
 
-def _sorted(runs: Runs) -> RefitRecipe:
-    """Tell the runs that were trained to their end from those that were not."""
-    done = [(config, folder) for config, folder in runs if folder.state() == FINISHED]
-    return RefitRecipe(done, tuple(config.seed for config, folder in runs if folder.state() != FINISHED))
-
-
-def _curse(recipe: Recipe, fresh: RefitRecipe) -> dict[str, Any]:
-    """Return what the search's best recipe gives with seeds that the search has not seen, on the search's budget."""
+def _winners_curse(recipe: Recipe, fresh: SeedRuns) -> dict[str, Any]:
+    """Return the error of the search's best recipe with fresh seeds and the search's epochs, and its optimism."""
     found = fresh.tree()
     return {
         "trial": recipe.trial,
@@ -185,20 +187,21 @@ def _curse(recipe: Recipe, fresh: RefitRecipe) -> dict[str, Any]:
     }
 
 
-def _tell(body: dict[str, Any], tell: Callable[[str], None]) -> None:
-    for one in body["candidates"]:
-        found = one["validation_error"]
-        told = f"{_with_spread(found)} % over {found['n']} seeds" if found else "trained with no seed"
-        told += f", failed with {len(one['failed'])}" if one["failed"] else ""
-        tell(f"trial {one['trial']}: {told}; the search said {one['search_error']:.2f}")
-    base, found, ours = body["baseline"], body["comparison"], body["confirmed"]["validation_error"]
-    tell(f"chosen: trial {body['chosen']}; over {ours['n']} further seeds {_with_spread(ours)} %")
-    tell(
-        f"{base['variant']} over the same seeds: {_with_spread(base['validation_error'])} %;"
-        f" difference {found['mean']:+.3f} points, p = {found['p']:.3g}"
+def _log_report(report: dict[str, Any]) -> None:
+    for one in report["candidates"]:
+        error, failed = one["validation_error"], one["failed"]
+        found = f"{_with_spread(error)} % over {error['n']} seeds" if error else "no seed trained"
+        found += f", failed with {len(failed)}" if failed else ""
+        logger.info(f"trial {one['trial']}: {found}; in the search {one['search_error']:.2f} %")
+    baseline, comparison = report["baseline"], report["comparison"]
+    ours, theirs = report["confirmed"]["validation_error"], baseline["validation_error"]
+    logger.info(f"chosen: trial {report['chosen']}; over {ours['n']} further seeds {_with_spread(ours)} %")
+    logger.info(
+        f"{baseline['variant']} over the same seeds: {_with_spread(theirs)} %;"
+        f" difference {comparison['mean']:+.3f} points, p = {comparison['p']:.3g}"
     )
 
 
-def _with_spread(found: dict[str, Any]) -> str:
-    deviation = found["deviation"]
-    return f"{found['mean']:.2f}" + (f" ± {deviation:.2f}" if deviation is not None else "")
+def _with_spread(error: dict[str, Any]) -> str:
+    deviation = error["deviation"]
+    return f"{error['mean']:.2f}" + (f" ± {deviation:.2f}" if deviation is not None else "")

@@ -1,12 +1,12 @@
-"""A session: one command's part in a search, from its workers to what it leaves behind."""
+"""One command's session of a search: lead or join it, watch the workers, sync MLflow, write the results."""
 
 from __future__ import annotations
 
+import logging
+import shlex
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from lenet.core.atomic_io import remove_half_written, write_json, write_text
@@ -14,101 +14,86 @@ from lenet.core.errors import ConfigError, DamagedError, LenetError
 from lenet.core.file_lock import locked
 from lenet.core.processes import default_workers
 from lenet.runs.run_dir import RunDir
-from lenet.search.counts import Counts
 from lenet.search.progress import Progress
-from lenet.search.results import BEST, ENDED, PAGE, PLOTS, SUMMARY, copy_results, write_findings
+from lenet.search.results import BEST, PAGE, PLOTS, SUMMARY, copy_results, write_results
 from lenet.search.spec import SearchSpec
-from lenet.search.storage import HOST, StudyStorage, searches
+from lenet.search.storage import LEADER_LOCK, StudyStorage, searches
 from lenet.search.study import SearchStudy
-from lenet.search.trial_records import TrialRecord, ranked, trial_records, trials_table
-from lenet.search.worker_pool import WorkerPool
+from lenet.search.trial_records import ENDED, TrialRecord, count, ranked, trial_records, trials_table
+from lenet.search.workers import WorkerPool, WorkerTask
 from lenet.tracking.background_sync import BackgroundSync
 from lenet.tracking.destination import TRACKING, requested_destination
 from lenet.tracking.search_sync import DESCRIPTION, LOCK, RECORD, read_search
 from lenet.tracking.store import experiment_name, tracking_uri
 from lenet.tracking.sync import synchronize_search
 
-if TYPE_CHECKING:
-    from optuna import Study
+logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """Between two looks at the study: its workers compute on every core, and this process takes theirs."""
 
 DRAWN = ".drawn.csv"
-"""The trials that the pictures show: nothing new is drawn of the same."""
+"""The trials that the pictures show: they are drawn again when these change."""
 
-MAX_FAILED = 3
-"""Trials that failed whose reasons are told at the end; `trials.csv` has all of them."""
-
-MARK_SECONDS = 5.0
-"""Between two notes of how long the search has been at work; what a power cut can lose of it."""
+MAX_FAILED_SHOWN = 3
+TIME_SECONDS = 5.0
+"""Between two records of the time spent; a power cut can lose as much of it."""
 
 
 class SearchRunner:
-    """One command's part in a search.
+    """One command's session of a search.
 
     Args:
-        question: the search.
-        storage: where its study is.
-        name: the study's name.
-        words: what was typed.
-        tell: takes a line for the user.
+        spec: the search.
+        storage: the study's database.
+        data_digest: digest of the prepared training data.
+        words: what was typed, for the description.
     """
 
-    def __init__(
-        self,
-        question: SearchSpec,
-        storage: StudyStorage,
-        name: str,
-        words: tuple[str, ...],
-        tell: Callable[[str], None],
-    ) -> None:
-        self._project = question.project
-        self._question = question
+    def __init__(self, spec: SearchSpec, storage: StudyStorage, data_digest: str, words: tuple[str, ...]) -> None:
+        self._project = spec.project
+        self._spec = spec
         self._storage = storage
-        self._name = name
         self._words = words
-        self._tell = tell
-        self._shared = SearchStudy(question, storage, name)
-        self._projected: set[int] = set()
-        self._place = self._settle_place()
+        self._name = spec.study_name(data_digest)
+        self._digest = data_digest
+        self.folder = searches(self._project) / self._name
+        self._study = SearchStudy(spec, storage, self._name)
+        self._synced: set[int] = set()
+        self._destination = self._choose_destination()
 
-    @property
-    def folder(self) -> Path:
-        """The search's folder."""
-        return searches(self._project) / self._name
-
-    def run(self, is_joining: bool, into: Path | None) -> None:
-        """Work until the budget is spent, then write the findings; raises as `search` does."""
+    def run(self, is_joining: bool, into: Path | None) -> list[TrialRecord]:
+        """Run trials until the budget is spent, write the results and return the trials; raises as `search` does."""
         with ExitStack() as stack:
-            leads = not is_joining and self._storage.try_lock(self._name, HOST, stack)
+            leads = not is_joining and self._storage.try_lock(self._name, LEADER_LOCK, stack)
             if not leads and not is_joining:
-                holder = self._storage.holder(self._name, HOST)
+                holder = self._storage.holder(self._name, LEADER_LOCK)
                 by = f"process {holder}" if holder else "another command"
-                raise LenetError(f"{self._name}: {by} is at this search; add --join to work along with it")
-            self._remember()
-            self._tell(f"study {self._name} in {self._storage.url}")
-            recovered = self._shared.recover()
-            if recovered:
-                self._tell(f"{recovered} trials were left behind by processes that are gone; they go on")
+                raise LenetError(f"{self._name}: {by} runs this search; --join (hydra.sweeper.join=true) helps it")
+            self._write_description()
+            logger.info(f"study {self._name} in {self._storage.url}")
+            if requeued := self._study.requeue_lost():
+                logger.info(f"{requeued} trials of dead workers are requeued")
             try:
-                self._work_shown(leads)
+                self._run_synced(leads)
             except BaseException:
-                if leads or self._storage.try_lock(self._name, HOST, stack):
-                    self._conclude()
+                if leads or self._storage.try_lock(self._name, LEADER_LOCK, stack):
+                    self._write_results()
                 raise
             if not leads:
-                # Who led may be gone, or be on the way out: the last one at work leaves the findings.
-                stack.enter_context(self._storage.lock(self._name, HOST))
-            if leads or not self._is_concluded():
-                self._conclude()
+                # The leader may be gone, or ending: the last one writes the results.
+                stack.enter_context(self._storage.lock(self._name, LEADER_LOCK))
+            if leads or not self._has_results():
+                self._write_results()
             if into is not None:
                 copy_results(self.folder, into)
-            self._tell_end()
+        records = self._study.records()
+        self._log_results(records)
+        return records
 
-    def _settle_place(self) -> tuple[str, str]:
-        """Return the store and the experiment that show the search: as asked, unless the store shows it in another."""
-        tracking = self._question.base.tracking
+    def _choose_destination(self) -> tuple[str, str]:
+        """Return the store and the experiment of the search: the requested, unless the store has it in another."""
+        tracking = self._spec.base.tracking
         uri, experiment = tracking_uri(self._project, tracking.uri), experiment_name(tracking.experiment)
         try:
             known = requested_destination(self._project, read_search(self.folder, DESCRIPTION))
@@ -116,26 +101,19 @@ class SearchRunner:
             return uri, experiment
         if known[0] != uri or known[1] == experiment or not (self.folder / RECORD).is_file():
             return uri, experiment
-        self._tell(f"{self._name}: MLflow shows it in experiment {known[1]} already: {experiment} does not get it")
+        logger.info(f"{self._name}: is in MLflow's experiment {known[1]} already, and not copied to {experiment}")
         return known
 
-    def _is_shown_here(self, folder: RunDir) -> bool:
-        """Say whether a trial's run is to be shown where the search is; one that was there before may be elsewhere."""
-        try:
-            return requested_destination(self._project, folder.identity()) == self._place
-        except (FileNotFoundError, DamagedError, ConfigError):
-            return False
-
-    def _remember(self) -> None:
+    def _write_description(self) -> None:
         remove_half_written(self.folder)
-        search = self._question.search
+        search = self._spec.search
         body = {
             "study": self._name,
             "name": search.name,
             "words": list(self._words),
-            TRACKING: {"uri": self._question.base.tracking.uri, "experiment": self._place[1]},
+            TRACKING: {"uri": self._spec.base.tracking.uri, "experiment": self._destination[1]},
             "objectives": list(search.objectives),
-            "space": self._question.space.tree(),
+            "space": self._spec.space.tree(),
             "epochs": search.epochs,
             "sampler": search.sampler,
             "pruner": search.pruner,
@@ -143,97 +121,100 @@ class SearchRunner:
         with locked(self.folder / f"{DESCRIPTION}.lock"):
             write_json(self.folder / DESCRIPTION, body)
 
-    def _work_shown(self, leads: bool) -> None:
-        """Work, with MLflow beside it; while its leader is at work a search is shown as running."""
+    def _run_synced(self, leads: bool) -> None:
         with ExitStack() as stack:
             if leads:
-                stack.enter_context(locked(self.folder / LOCK))
-            follower = BackgroundSync(self._project, *self._place, self._tell, gives_way=True)
-            stack.callback(follower.close)
+                stack.enter_context(locked(self.folder / LOCK))  # MLflow shows the search as running
+            sync = BackgroundSync(self._project, *self._destination, logger.info, gives_way=True)
+            stack.callback(sync.close)
             try:
-                self._work(follower)
+                self._run_workers(sync)
             finally:
-                self._look(follower)
+                self._sync_ended(sync)
 
-    def _work(self, follower: BackgroundSync) -> None:
-        if self._shared.is_over():
+    def _run_workers(self, sync: BackgroundSync) -> None:
+        if self._study.is_over():
             return
-        crew = WorkerPool(self._project, self._words, self._question.search.workers or default_workers())
-        progress = Progress(self._name, self._question.search, self._tell)
-        began = marked = time.time()
-        done = self._shared.counts().done
-        session = uuid4().hex  # a process id comes again, in containers at once
+        task = WorkerTask(self._spec, self._name, self._storage.url, self._digest)
+        pool = WorkerPool(task, self._spec.search.workers or default_workers())
+        progress = Progress(self._name, self._spec.search)
+        began = recorded = time.time()
+        ended = count(self._study.trials()).ended
+        session = uuid4().hex  # process ids are not unique where containers share a study
         with progress.showing():
-            crew.start()
+            pool.start()
             try:
-                counts = self._shared.counts()
-                while crew.watch(has_progressed=counts.done > done):
-                    done = counts.done
-                    found, counts = self._look(follower)
-                    if time.time() - marked > MARK_SECONDS:
-                        marked = time.time()
-                        self._shared.mark_time(session, began)
-                    progress.update(found, counts, self._shared.spent_seconds())
-                    time.sleep(LOOK_SECONDS)
+                records = self._study.records()
+                while pool.watch(has_progressed=count(records).ended > ended):
+                    ended = count(records).ended
+                    records = self._sync_ended(sync)
+                    if time.time() - recorded > TIME_SECONDS:
+                        recorded = time.time()
+                        self._study.record_time(session, began)
+                    progress.update(records, self._study.spent_seconds())
+                    time.sleep(POLL_SECONDS)
             finally:
-                crew.end()
-                self._shared.mark_time(session, began)
-                self._shared.recover()
-        if not self._shared.is_over():
-            raise LenetError("no worker could go on; the lines above say why, the same command goes on")
+                pool.stop()
+                self._study.record_time(session, began)
+                self._study.requeue_lost()
+        if not self._study.is_over():
+            raise LenetError("all workers ended with an error, shown above; the same command resumes the search")
 
-    def _look(self, follower: BackgroundSync) -> tuple[list[TrialRecord], Counts]:
-        """Read the study, and have MLflow shown the trials that ended since the last look."""
-        trials = self._shared.trials()
-        found = trial_records(self._shared, trials)
-        for one in found:
-            folder = RunDir(self._project.runs / one.fingerprint)
-            if one.state in ENDED and one.number not in self._projected and one.fingerprint:
-                self._projected.add(one.number)
-                if self._is_shown_here(folder):
-                    follower.changed(folder)
-        return found, self._shared.counts(trials)
+    def _sync_ended(self, sync: BackgroundSync) -> list[TrialRecord]:
+        """Return the trials, and send those that ended since the last call to MLflow."""
+        records = self._study.records()
+        for one in records:
+            if one.state in ENDED and one.fingerprint and one.number not in self._synced:
+                self._synced.add(one.number)
+                folder = RunDir(self._project.runs / one.fingerprint)
+                if self._is_destination_of(folder):
+                    sync.changed(folder)
+        return records
 
-    def _is_concluded(self) -> bool:
-        """Say whether the findings tell of every trial."""
+    def _is_destination_of(self, folder: RunDir) -> bool:
+        """Say whether a trial's run belongs where the search is; one that was there before may be elsewhere."""
+        try:
+            return requested_destination(self._project, folder.identity()) == self._destination
+        except (FileNotFoundError, DamagedError, ConfigError):
+            return False
+
+    def _has_results(self) -> bool:
+        """Say whether the written results have every trial."""
         try:
             known = read_search(self.folder, SUMMARY)
         except (FileNotFoundError, DamagedError):
             return False
-        return bool(known["is_over"] and known["trials"]["all"] == self._shared.counts().done)
+        return bool(known["is_over"] and known["trials"]["all"] == count(self._study.trials()).ended)
 
-    def _conclude(self) -> None:
-        is_over, trials = self._shared.is_over(), self._shared.trials()
-        found, counts = trial_records(self._shared, trials), self._shared.counts(trials)
-        drawn = self.folder / DRAWN
-        is_drawn = (self.folder / PAGE).is_file() and drawn.is_file()
-        is_drawn = is_drawn and drawn.read_text(encoding="utf-8") == trials_table(found)
-        write_findings(self._question, self._name, found, counts, is_over, self.folder)
+    def _write_results(self) -> None:
+        is_over, trials = self._study.is_over(), self._study.trials()
+        records = trial_records(trials, self._spec.search.objectives)
+        write_results(self._spec, self._name, records, is_over, self.folder)
+        table, drawn = trials_table(records), self.folder / DRAWN
+        is_drawn = (self.folder / PAGE).is_file() and drawn.is_file() and drawn.read_text(encoding="utf-8") == table
         if not is_drawn:
-            self._draw(self._shared.frozen(trials), found)
-            write_text(drawn, trials_table(found))
-        synchronize_search(self._project, self.folder, self._tell)
+            from lenet.search.page import write_page
+            from lenet.search.plots.draw_search import draw_search
 
-    def _draw(self, study: Study, found: list[TrialRecord]) -> None:
-        from lenet.search.page import write_search_page
-        from lenet.search.plots.overview import draw_search
-
-        draw_search(study, found, self._question.space, self._question.search.objectives, self.folder / PLOTS)
-        best = next(iter(ranked(found)), None)
-        command = "" if best is None else self._command(best)
-        write_search_page(study, found, read_search(self.folder, SUMMARY), self.folder / PAGE, command)
+            objectives = self._spec.search.objectives
+            study, best = self._study.snapshot(trials), next(iter(ranked(records)), None)
+            draw_search(study, records, self._spec.space, objectives, self.folder / PLOTS)
+            write_page(study, records, objectives, self._command(best) if best else None, self.folder / PAGE)
+            write_text(drawn, table)
+        synchronize_search(self._project, self.folder, logger.info)
 
     def _command(self, one: TrialRecord) -> str:
-        return f"python train.py {' '.join(self._question.overrides(one.assignment))}"
+        return f"python train.py {shlex.join(self._spec.train_overrides(one.assignment))}"
 
-    def _tell_end(self) -> None:
-        found, counts = trial_records(self._shared), self._shared.counts()
-        self._tell(f"{counts.done} trials: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed")
-        for one in [one for one in found if one.state == "FAIL"][:MAX_FAILED]:
-            self._tell(f"trial {one.number}: {one.outcome.get('answer', 'failed')}")
-        best = next(iter(ranked(found)), None)
+    def _log_results(self, records: list[TrialRecord]) -> None:
+        counts = count(records)
+        states = f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
+        logger.info(f"{counts.ended} trials: {states}")
+        for one in [one for one in records if one.state == "FAIL"][:MAX_FAILED_SHOWN]:
+            logger.info(f"trial {one.number}: {one.result.get('status', 'failed')}")
+        best = next(iter(ranked(records)), None)
         if best is None:
-            raise LenetError(f"{self._name}: no trial has a value within the limits; `trials.csv` says why")
-        self._tell(f"best: {best.error:.2f} % validation error, trial {best.number}")
-        self._tell(f"train it: {self._command(best)}")
-        self._tell(f"more: {self.folder / BEST}")
+            raise LenetError(f"{self._name}: no trial is complete within the limits; `trials.csv` says why")
+        logger.info(f"best: {best.error:.2f} % validation error, trial {best.number}")
+        logger.info(f"train it: {self._command(best)}")
+        logger.info(f"more: {self.folder / BEST}")

@@ -1,52 +1,64 @@
-"""Who proposes the next trial, from a closed table of names."""
+"""Samplers and pruners, each from a closed table of names."""
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from lenet.search.search_config import SearchConfig
 
 if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
-    from lenet.search.search_config import SearchConfig
-
-Sampler = Literal["tpe", "gp", "random", "qmc", "cmaes"]
 SEED_LIMIT = 2**31
 
 
 def build_sampler(search: SearchConfig, worker: int) -> BaseSampler:
-    """Return the sampler of one worker of a search; the worker's number as in `named_sampler`."""
-    return named_sampler(search.sampler, search.startup_trials, search.seed, worker)
-
-
-def named_sampler(name: Sampler, startup_trials: int, seed: int, worker: int) -> BaseSampler:
-    """Return the sampler of one worker of a study.
+    """Return the sampler of one worker.
 
     Args:
-        name: TPE, a Gaussian process, chance, a Sobol sequence, CMA-ES.
-        startup_trials: trials drawn at random before TPE, GP or CMA-ES look at what came out.
-        seed: of the study.
+        search: the settings.
         worker: the worker's number within the study, never given twice. Samplers with the same seed propose the same
-            trials, so each worker, today's and tomorrow's, has a seed of its own.
+            trials, so each worker has a seed of its own.
     """
-    import optuna
     from optuna import samplers
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    seed = search.seed if search.sampler_seed is None else search.sampler_seed
     own_seed = (seed * 1_000_003 + worker) % SEED_LIMIT
+    startup = search.startup_trials
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a knob of Optuna's is experimental is no news for a user of ours
-        if name == "tpe":
-            # Together (multivariate), in the groups that conditions make, and away from what others try (liar).
+        warnings.simplefilter("ignore")  # of arguments that Optuna calls experimental
+        if search.sampler == "tpe":
+            # multivariate: joint proposals; group: conditional spaces; constant_liar: away from running trials
             return samplers.TPESampler(
-                n_startup_trials=startup_trials, multivariate=True, group=True, constant_liar=True, seed=own_seed
+                n_startup_trials=startup, multivariate=True, group=True, constant_liar=True, seed=own_seed
             )
-        if name == "gp":
-            return samplers.GPSampler(n_startup_trials=startup_trials, seed=own_seed, warn_independent_sampling=False)
-        if name == "cmaes":
+        if search.sampler == "gp":
+            return samplers.GPSampler(n_startup_trials=startup, seed=own_seed, warn_independent_sampling=False)
+        if search.sampler == "cmaes":
             return samplers.CmaEsSampler(
-                n_startup_trials=max(1, startup_trials), seed=own_seed, warn_independent_sampling=False
+                n_startup_trials=max(1, startup), seed=own_seed, warn_independent_sampling=False
             )
-        if name == "qmc":  # one sequence for all workers: its place is kept in the study
+        if search.sampler == "qmc":  # one sequence for all workers; the study holds the position in it
             return samplers.QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False)
         return samplers.RandomSampler(seed=own_seed)
+
+
+def build_pruner(search: SearchConfig) -> BasePruner:
+    """Return the pruner; resources are epochs.
+
+    ASHA is asynchronous successive halving (Li et al., 2020): a trial is continued past a rung if it is among the best
+    one of `reduction_factor` that came so far. Hyperband (Li et al., 2018) runs several such ladders, which begin at
+    different epochs.
+    """
+    from optuna import pruners
+
+    first, factor = search.first_epoch, search.reduction_factor
+    if search.pruner == "asha":
+        return pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=factor)
+    if search.pruner == "hyperband":
+        return pruners.HyperbandPruner(min_resource=first, max_resource=search.epochs, reduction_factor=factor)
+    if search.pruner == "median":
+        return pruners.MedianPruner(n_startup_trials=max(1, search.startup_trials), n_warmup_steps=first)
+    return pruners.NopPruner()

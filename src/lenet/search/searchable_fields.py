@@ -1,19 +1,22 @@
-"""The fields of a run's config that a search may set, and what each of them admits."""
+"""The fields of a run's config that a search may set, and the values that each allows."""
 
 from __future__ import annotations
 
 import types
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from lenet.config.schema import Config
 from lenet.config.validation import closest, parse
 from lenet.core.errors import ConfigError
-from lenet.search.parameter import WHERE, Scalar
+
+Scalar = bool | int | float | str | None
+WHERE = "search.space"
 
 SEARCHED_GROUPS = ("model", "augmentation", "optimizer", "trainer")
 NOT_SEARCHED = {
-    "trainer.epochs": "search.epochs says how long a trial trains",
+    "trainer.epochs": "all trials have the same number of epochs",
     "trainer.devices": "it says where a run is trained, not how well",
     "trainer.accelerator": "it says where a run is trained, not how well",
     "trainer.strategy": "it says where a run is trained, not how well",
@@ -23,18 +26,31 @@ NOT_SEARCHED = {
 }
 
 
-def field_types(name: str) -> list[Any]:
-    """Return the types that a field of the config has, one for each variant of its group that knows it.
+def group_of(conf: Path, name: str) -> str | None:
+    """Return the config group whose file the field `<group>.name` chooses; None for any other field."""
+    group, _, last = name.rpartition(".")
+    path = group.replace(".", "/")
+    return path if last == "name" and path and (conf / path).is_dir() else None
+
+
+def field_types(name: str, where: str) -> list[Any]:
+    """Return the types that a field of the config has, one for each variant of its group that has it.
+
+    Args:
+        name: the field's dotted name.
+        where: what messages call it.
 
     Raises:
-        ConfigError: there is no such field, or it is none that a search may set.
+        ConfigError: there is no such field, or a search may not set it.
     """
-    known = {field: kinds for field, kinds in _fields(Config, "").items() if field.split(".")[0] in SEARCHED_GROUPS}
     if name in NOT_SEARCHED:
-        raise ConfigError(f"{WHERE}.{name}: is not searched; {NOT_SEARCHED[name]}")
+        raise ConfigError(f"{where}: is not searched; {NOT_SEARCHED[name]}")
+    known = {field: kinds for field, kinds in _fields(Config, "").items() if field.split(".")[0] in SEARCHED_GROUPS}
     if name not in known:
         searched = sorted(set(known) - set(NOT_SEARCHED))
-        raise ConfigError(f"{WHERE}.{name}: no such field{closest(name, searched)}; `python train.py --help` has them")
+        raise ConfigError(
+            f"{where}: no such field{closest(name, searched)}; a search sets fields of {', '.join(SEARCHED_GROUPS)}"
+        )
     return known[name]
 
 
@@ -55,19 +71,19 @@ def _fields(schema: Any, prefix: str) -> dict[str, list[Any]]:
     return found
 
 
-def check_value(types_there: list[Any], value: Any, where: str) -> Scalar:
-    """Return a value as the field's type has it, where one of the field's types admits it.
+def check_value(allowed: list[Any], value: Any, where: str) -> Scalar:
+    """Return a value as the field's type has it.
 
     Args:
-        types_there: what `field_types` gave.
+        allowed: types of the field; one of them must allow the value.
         value: as it was read.
-        where: the place it was read from, for the message.
+        where: its name, for the message.
 
     Raises:
-        ConfigError: none admits it.
+        ConfigError: none allows it.
     """
     first: ConfigError | None = None
-    for kind in types_there:
+    for kind in allowed:
         base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
         try:
             checked: Scalar = parse(kind, value, where)
@@ -76,7 +92,7 @@ def check_value(types_there: list[Any], value: Any, where: str) -> Scalar:
         else:
             return float(checked) if base is float and checked is not None else checked
     assert first is not None
-    if len(types_there) > 1 and str(first).startswith(f"{where}={value}: must be one of"):
-        names = [name for kind in types_there for name in get_args(kind)]
+    if len(allowed) > 1 and str(first).startswith(f"{where}={value}: must be one of"):
+        names = [name for kind in allowed for name in get_args(kind)]
         raise ConfigError(f"{where}={value}: must be one of {', '.join(map(str, names))}")
     raise first

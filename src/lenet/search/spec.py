@@ -1,10 +1,12 @@
-"""What a search is asked to be: its space, its budget and what every trial has in common."""
+"""The specification of a search: space, settings and the composed configs of its trials, with an identity."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,118 +18,178 @@ from lenet.core.atomic_io import canonical_json, sha256_bytes
 from lenet.core.errors import ConfigError
 from lenet.core.project import Project
 from lenet.runs.fingerprint import code_digest
-from lenet.search.config_groups import MAX_COMBINATIONS, group_choices, group_of, named_groups
-from lenet.search.parameter import WHERE, Assignment, Scalar, Space
-from lenet.search.search_config import SearchConfig, check_search
-from lenet.search.search_space import read_space
+from lenet.search.search_config import SearchConfig
+from lenet.search.search_space import Assignment, Space, read_space
+from lenet.search.searchable_fields import WHERE, Scalar, group_of
 
 GROUP = "search"
 DEFAULT = "recipe"
-OWN = ("seed", "trainer.epochs")
-"""Fields that a search has a knob of its own for."""
+OWN = {"seed": "search.seed", "trainer.epochs": "search.epochs"}
+"""Fields of the config that a search has a setting of its own for."""
+
+NO_IDENTITY = ("name", "base", "trials", "minutes", "workers", "storage")
+"""Settings that do not change what a trial is; `base` counts as composed."""
+
+MAX_COMBINATIONS = 256
+"""Combinations of group choices that are composed before the first trial; a larger space is refused."""
 
 DIGITS = 12
 """Of the digest in a study's name."""
 
+GroupChoices = tuple[tuple[str, Scalar], ...]
+"""Names and values of the parameters that choose among a group's files."""
+
 
 @dataclass(frozen=True)
 class SearchSpec:
-    """A search that can be asked: checked, with an identity.
+    """A search, composed and checked; nothing in it is read from conf/ again.
 
     Attributes:
-        project: where things are.
-        search: the search.
-        space: what it looks through.
-        typed: overrides that the user gave beside `search.…`; they hold for every trial.
-        base: what every trial has in common.
+        project: the project.
+        search: its settings.
+        space: its parameters.
+        overrides: overrides that every trial has.
+        base: the composed config without any parameter set.
+        bases: the same for each combination of the config groups' files that a trial can choose.
     """
 
     project: Project
     search: SearchConfig
     space: Space
-    typed: tuple[str, ...]
+    overrides: tuple[str, ...]
     base: Config
+    bases: Mapping[GroupChoices, Config]
 
-    def configure(self, assignment: Assignment) -> Config:
-        """Return the run that a trial's values describe.
+    def config_for(self, assignment: Assignment) -> Config:
+        """Return the config of a trial's run.
 
         Raises:
             ConfigError: the values do not go together.
         """
-        tree = _compose_base(self, named_groups(self.project.conf, assignment))
+        groups = _group_choices(self.project.conf, assignment)
+        tree = self.bases[groups].tree()
         for name, value in assignment.items():
-            if group_of(self.project.conf, name) is None:
-                _set(tree, name, value)
+            if (name, value) not in groups:
+                *parents, last = name.split(".")
+                inner = tree
+                for parent in parents:
+                    inner = inner[parent]
+                inner[last] = value
         return parse_config(tree)
 
-    def overrides(self, assignment: Assignment) -> tuple[str, ...]:
-        """Return what one types to train.py to train a trial's run."""
-        words = [*self.search.base, *self.typed]
+    def train_overrides(self, assignment: Assignment) -> tuple[str, ...]:
+        """Return the overrides with which train.py trains a trial's run."""
+        words = list(self.overrides)
         for name, value in assignment.items():
-            group = group_of(self.project.conf, name)
-            words.append(f"{group or name}={_typed(value)}")
-        words += [f"trainer.epochs={self.search.epochs}", f"seed={self.search.seed}"]
-        return tuple(words)
+            words.append(f"{group_of(self.project.conf, name) or name}={override_value(value)}")
+        return (*words, f"trainer.epochs={self.base.trainer.epochs}", f"seed={self.base.seed}")
 
     def study_name(self, data_digest: str) -> str:
-        """Return the study's name: whatever changes what a trial means is in it, the budget is not."""
-        body = self.meaning() | {"data": data_digest, "code": code_digest()}
+        """Return the study's name, with a digest of all that changes what a trial is; the budget does not."""
+        body = self.identity() | {"data": data_digest, "code": code_digest()}
         return f"{self.search.name}-{sha256_bytes(canonical_json(body).encode())[:DIGITS]}"
 
-    def meaning(self) -> dict[str, Any]:
-        """Return all of conf/ and of what was typed that changes what a trial means, resolved to plain values."""
-        body: dict[str, Any] = {"space": self.space.tree(), "base": self.base.identity()}
-        groups = group_choices(self.project.conf, self.space)
-        if any(groups):  # the files of conf/ that its choices stand for; without any the base says it all
-            body["groups"] = [[picked, _identity(self, picked)] for picked in groups]
-        meaning = asdict(self.search)
-        for name in ("name", "base", "trials", "minutes", "workers", "storage"):
-            del meaning[name]
-        return body | {"search": meaning}
+    def identity(self) -> dict[str, Any]:
+        """Return what changes a trial: space, settings and composed configs, as plain values."""
+        search = {name: value for name, value in asdict(self.search).items() if name not in NO_IDENTITY}
+        groups = [[dict(choices), config.identity()] for choices, config in self.bases.items()]
+        return {"space": self.space.tree(), "base": self.base.identity(), "groups": groups, "search": search}
 
 
 def read_spec(project: Project, words: Sequence[str]) -> SearchSpec:
-    """Read a search from conf/search/<name>.yaml and what was typed; nothing is written.
+    """Read a search from conf/search/<name>.yaml and overrides; nothing is written.
 
     Args:
-        project: where conf/ is.
+        project: the project.
         words: `search=<name>`, `search.<key>=<value>`, and overrides that hold for every trial.
 
     Raises:
         ConfigError: something is not allowed; the message says what is.
     """
     own = [word for word in words if word.lstrip("+~").startswith((f"{GROUP}=", f"{GROUP}."))]
-    typed = tuple(word for word in words if word not in own)
+    typed = [word for word in words if word not in own]
     chosen = [word for word in own if word.startswith(f"{GROUP}=")] or [f"{GROUP}={DEFAULT}"]
     rest = [word for word in own if not word.startswith(f"{GROUP}=")]
     tree = compose_tree(project, [f"+{chosen[-1]}", *rest])[GROUP]
     space_tree = tree.pop("space", None)
     search: SearchConfig = parse(SearchConfig, tree, GROUP)
-    check_search(search)
     space = read_space(space_tree)
     for word in typed:
-        key = word.lstrip("+").partition("=")[0]
-        if key in OWN:
-            raise ConfigError(f"{word}: a search has its own; use search.{key.removeprefix('trainer.')}=…")
-        _check_not_searched(project, word, space, chosen[-1].partition("=")[2])
-    question = SearchSpec(project, search, space, typed, compose(project, [*search.base, *typed]))
-    question = replace(question, base=_with_budget(question.base, search))
-    _check_combinations(question)
-    return question
+        if own_key := OWN.get(word.lstrip("+").partition("=")[0]):
+            raise ConfigError(f"{word}: a search has a setting for it; use {own_key}=…")
+        for name in _fields_set_by(project.conf, word) & {one.name for one in space.parameters}:
+            file = f"conf/{GROUP}/{chosen[-1].partition('=')[2]}.yaml"
+            raise ConfigError(f"{word}: is searched by {file}; take it out of the space with ~{WHERE}.{name}")
+    return make_spec(project, search, space, [*search.base, *typed], partial(compose, project))
 
 
-def _check_not_searched(project: Project, word: str, space: Space, option: str) -> None:
-    """Refuse an override of a field that the search sets in every trial: it would say nothing."""
-    set_here = _set_by(project.conf, word)
-    for parameter in space.parameters:
-        if parameter.name in set_here:
-            raise ConfigError(
-                f"{word}: is searched by conf/{GROUP}/{option}.yaml;"
-                f" take it out of the space with ~{WHERE}.{parameter.name}"
-            )
+def make_spec(
+    project: Project,
+    search: SearchConfig,
+    space: Space,
+    overrides: Sequence[str],
+    compose_config: Callable[[Sequence[str]], Config],
+) -> SearchSpec:
+    """Compose the configs of a search and check every combination of groups with both ends of all other parameters.
+
+    Args:
+        project: the project.
+        search: the settings.
+        space: the parameters.
+        overrides: overrides that every trial has.
+        compose_config: composes conf/ with overrides.
+
+    Raises:
+        ConfigError: something is not allowed.
+    """
+
+    def composed(*choices: str) -> Config:
+        return _with_budget(compose_config([*overrides, *choices]), search)
+
+    bases = {}
+    for groups in _combinations(project.conf, space):
+        words = (f"{group_of(project.conf, name)}={value}" for name, value in groups)
+        bases[groups] = composed(*words)
+    spec = SearchSpec(project, search, space, tuple(overrides), composed(), bases)
+    for groups, end in itertools.product(bases, (0, -1)):
+        assignment: Assignment = {}
+        for parameter in space.parameters:
+            if parameter.is_active(assignment):
+                assignment[parameter.name] = dict(groups).get(parameter.name, parameter.ends[end])
+        try:
+            spec.config_for(assignment)
+        except ConfigError as error:
+            shown = ", ".join(f"{name}={value}" for name, value in groups)
+            hint = f" (with {shown}; `when` can restrict a field to some choices)" if shown else ""
+            raise ConfigError(f"{error}{hint}") from error
+    return spec
 
 
-def _set_by(conf: Path, word: str) -> set[str]:
+def _combinations(conf: Path, space: Space) -> Iterator[GroupChoices]:
+    """Return every combination of group choices that a trial can have; without groups, the empty one."""
+    groups = [one for one in space.parameters if group_of(conf, one.name)]
+    names = {one.name for one in groups}
+    for one in groups:
+        for name, _ in one.when:
+            if name not in names:
+                raise ConfigError(f"{WHERE}.{one.name}.when.{name}: a group's choice can depend on other groups alone")
+    if (number := math.prod(len(one.ends) for one in groups)) > MAX_COMBINATIONS:
+        raise ConfigError(f"{', '.join(sorted(names))}: have {number} combinations; at most {MAX_COMBINATIONS}")
+    found: dict[GroupChoices, None] = {}
+    for values in itertools.product(*(one.ends for one in groups)):
+        chosen: Assignment = {}
+        for one, value in zip(groups, values, strict=True):
+            if one.is_active(chosen):
+                chosen[one.name] = value
+        found[tuple(chosen.items())] = None
+    yield from found
+
+
+def _group_choices(conf: Path, assignment: Assignment) -> GroupChoices:
+    return tuple((name, value) for name, value in assignment.items() if group_of(conf, name))
+
+
+def _fields_set_by(conf: Path, word: str) -> set[str]:
     """Return the fields that an override sets by name; a group's choice sets `<group>.name` alone."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -142,60 +204,17 @@ def _set_by(conf: Path, word: str) -> set[str]:
 
 
 def _with_budget(config: Config, search: SearchConfig) -> Config:
-    # A trial is watched an epoch at a time, whatever a lone run's checkpoints are spaced at.
-    trainer = replace(config.trainer, epochs=search.epochs, threads=1, progress=False, checkpoint_seconds=0.0)
     if config.data.validation_size == 0:
-        raise ConfigError("data.validation_size=0: a search chooses by the validation error")
+        raise ConfigError("data.validation_size=0: a search minimizes the validation error")
     if config.trainer.devices > 1:
-        raise ConfigError(f"trainer.devices={config.trainer.devices}: a trial has one; use search.workers")
+        raise ConfigError(f"trainer.devices={config.trainer.devices}: a trial uses one; use search.workers")
+    # The pruner sees every epoch, so each has its checkpoint.
+    trainer = replace(config.trainer, epochs=search.epochs, threads=1, progress=False, checkpoint_seconds=0.0)
     return replace(config, name=search.name, trainer=trainer, seed=search.seed)
 
 
-def _check_combinations(question: SearchSpec) -> None:
-    """Compose every combination of group choices with both ends of all other parameters."""
-    for picked in group_choices(question.project.conf, question.space):
-        for end in (0, -1):
-            chosen: Assignment = {}
-            for one in question.space.parameters:
-                if one.is_active(chosen):
-                    chosen[one.name] = picked.get(one.name, one.ends[end])
-            try:
-                question.configure(chosen)
-            except ConfigError as error:
-                told = ", ".join(f"{name}={value}" for name, value in chosen.items() if name in picked)
-                with_these = f" (with {told}; `when` can bring a field in for some choices alone)" if told else ""
-                raise ConfigError(f"{WHERE}: {error}{with_these}") from error
-
-
-def _identity(question: SearchSpec, picked: Assignment) -> dict[str, Any] | None:
-    groups = named_groups(question.project.conf, picked)
-    try:
-        return parse_config(_compose_base(question, groups)).identity()
-    except ConfigError:  # a choice that `when` never brings in beside the others
-        return None
-
-
-@lru_cache(maxsize=MAX_COMBINATIONS)
-def _composed(project: Project, words: tuple[str, ...]) -> Config:
-    return compose(project, words)
-
-
-def _compose_base(question: SearchSpec, groups: tuple[tuple[str, Scalar], ...]) -> dict[str, Any]:
-    if not groups:
-        return question.base.tree()
-    chosen = tuple(f"{group}={value}" for group, value in groups)
-    config = _composed(question.project, (*question.search.base, *question.typed, *chosen))
-    return _with_budget(config, question.search).tree()
-
-
-def _set(tree: dict[str, Any], name: str, value: Scalar) -> None:
-    *groups, last = name.split(".")
-    for group in groups:
-        tree = tree[group]
-    tree[last] = value
-
-
-def _typed(value: Scalar) -> str:
+def override_value(value: Scalar) -> str:
+    """Return a value as one types it in an override."""
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,7 +1,7 @@
-"""Where studies are kept, and the locks by which the processes of a search know of each other.
+"""The database of studies, SQLite or PostgreSQL, and the locks of a search's processes.
 
-On SQLite the locks are files (flock), on PostgreSQL the server's advisory locks. Both are let go of when their holder
-dies, however it dies, so that a trial whose worker is gone is known at once and not after a heartbeat was missed.
+On SQLite the locks are files (flock), on PostgreSQL the server's advisory locks. The kernel, or the server, releases
+them when their holder dies, so the trials of a dead worker are requeued at once and not after missed heartbeats.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ BUSY_SECONDS = 60.0
 
 HEARTBEAT_SECONDS = 10
 GRACE_SECONDS = 60
-"""A trial that gave no sign for so long is given up, even if its worker's lock cannot be seen from here."""
+"""A trial without a heartbeat for so long is retried, even if its worker's lock is held."""
 
-HOST, WATCH = "host", "study"
-"""Names of locks: who leads a search, and who looks at its trials to change them."""
+LEADER_LOCK, STUDY_LOCK = "leader", "study"
+"""Names of locks: the first is held by the command that leads a search, the second while trials change hands."""
 
 
 def study_url(project: Project, configured: str | None, knob: str = "search.storage") -> str:
     """Return the URL of the database without a password; a relative SQLite path is taken from the project's home.
 
     Args:
-        project: where things are.
-        configured: what the config says, if anything; otherwise LENET_STUDY_STORAGE does.
+        project: the project.
+        configured: the config's URL, if any; otherwise LENET_STUDY_STORAGE has it.
         knob: the knob's name, for the message.
 
     Raises:
@@ -74,18 +74,18 @@ def study_url(project: Project, configured: str | None, knob: str = "search.stor
 
 
 def searches(project: Project) -> Path:
-    """The folder of all searches."""
+    """Return the folder of all searches."""
     return project.home / SEARCHES
 
 
 @dataclass(frozen=True)
 class StudyStorage:
-    """A database of studies that is open.
+    """An open database of studies.
 
     Attributes:
         url: its URL, without a password.
-        database: Optuna's view of it.
-        folder: where the locks of SQLite studies lie.
+        database: Optuna's storage.
+        folder: the folder of the lock files of SQLite studies.
     """
 
     url: str
@@ -100,18 +100,18 @@ class StudyStorage:
                 yield
             return
         with self._connection() as connection:
-            self._ask(connection, "select pg_advisory_lock(:study, :name)", study, name)
+            self._select(connection, "select pg_advisory_lock(:study, :name)", study, name)
             yield  # the lock goes with the connection
 
     def try_lock(self, study: str, name: str, until: ExitStack) -> bool:
-        """Take a lock until the stack is closed, or say that another has it."""
+        """Take a lock until the stack is closed; say whether it was free."""
         if database_path(self.url) is not None:
             if is_held(self._file(study, name)):
                 return False
             until.enter_context(locked(self._file(study, name)))
             return True
         connection = until.enter_context(self._connection())
-        return bool(self._ask(connection, "select pg_try_advisory_lock(:study, :name)", study, name))
+        return bool(self._select(connection, "select pg_try_advisory_lock(:study, :name)", study, name))
 
     def is_locked(self, study: str, name: str) -> bool:
         """Say whether some living process holds a lock."""
@@ -130,7 +130,7 @@ class StudyStorage:
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
-        """Give a connection of its own that is really closed at the end, so that the server lets its locks go."""
+        """Give a connection outside the pool's reuse: its locks are released when it is closed."""
         connection = self.database.engine.connect()
         try:
             yield connection
@@ -139,7 +139,7 @@ class StudyStorage:
             connection.close()
 
     @staticmethod
-    def _ask(connection: Any, query: str, study: str, name: str) -> Any:
+    def _select(connection: Any, query: str, study: str, name: str) -> Any:
         from sqlalchemy import text
 
         return connection.execute(text(query), {"study": _key(study), "name": _key(name)}).scalar()
@@ -150,8 +150,8 @@ def _key(name: str) -> int:
     return zlib.crc32(name.encode()) - (1 << 31)
 
 
-def failures() -> tuple[type[Exception], ...]:
-    """Return what a database that is locked, gone or refuses raises."""
+def database_errors() -> tuple[type[Exception], ...]:
+    """Return the exceptions of a database that is locked, away or refuses."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -160,25 +160,25 @@ def failures() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def storage_errors(url: str) -> Iterator[None]:
-    """Turn what a database says when it is locked, gone or refuses into one line."""
+    """Raise the errors of a database that is locked, away or refuses as a LenetError of one line."""
     try:
         yield
-    except failures() as error:
+    except database_errors() as error:
         cause = error.__cause__ or error
         line = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
         raise LenetError(
             f"{url}: the study's database does not answer ({without_password(line.strip())});"
-            " what is done is safe, the same command goes on with it"
+            " finished trials are stored, the same command resumes the search"
         ) from error
 
 
 def is_storage_error(error: BaseException) -> bool:
-    """Say whether an error is the database's own, or `storage_errors`' line about one."""
-    return any(isinstance(one, failures()) for one in (error, error.__cause__))
+    """Say whether an error is the database's, or the LenetError that `storage_errors` made of it."""
+    return any(isinstance(one, database_errors()) for one in (error, error.__cause__))
 
 
 def open_storage(project: Project, url: str) -> StudyStorage:
-    """Open a database of studies; an SQLite file is made where there is none, by one process alone.
+    """Open a database of studies; an SQLite file is created where there is none, by one process alone.
 
     Raises:
         LenetError: it cannot be opened.
@@ -193,7 +193,7 @@ def open_storage(project: Project, url: str) -> StudyStorage:
             options = {"connect_args": {"timeout": BUSY_SECONDS}}
             _use_write_ahead_log(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that heartbeats are experimental
+            warnings.simplefilter("ignore")  # heartbeats are experimental
             database = RDBStorage(
                 with_password(url),
                 engine_kwargs=options,
@@ -209,24 +209,24 @@ def open_storage(project: Project, url: str) -> StudyStorage:
 def _spare_syncs(database: RDBStorage) -> None:
     """Sync SQLite's log at its checkpoints and not at every commit, of which a trial makes dozens.
 
-    A process that is killed loses nothing so. A power cut may lose the last commits, never the file's integrity: their
-    trials are begun again, and answered from the run folders, which are synced.
+    A killed process loses nothing. A power cut may lose the last commits, never the file's integrity: their trials are
+    run again, from the stored runs, which are synced.
     """
     from sqlalchemy import event
 
-    def settle(connection: Any, record: Any) -> None:
+    def set_pragma(connection: Any, record: Any) -> None:
         connection.execute("pragma synchronous=normal")
 
-    event.listen(database.engine, "connect", settle)
+    event.listen(database.engine, "connect", set_pragma)
     database.engine.dispose()  # connections that were opened before
 
 
 def _use_write_ahead_log(path: Path) -> None:
-    """Let readers and a writer work at once; a property of the file."""
+    """Let readers and a writer work at once; the file keeps the setting."""
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
             connection.execute("pragma journal_mode=wal")
     except sqlite3.Error as error:
         raise LenetError(
-            f"{path}: is no SQLite database that can be opened ({error}); move it away, trials are answered from runs/"
+            f"{path}: is no SQLite database that can be opened ({error}); move it away, trained runs are kept in runs/"
         ) from error
