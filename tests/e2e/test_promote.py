@@ -143,9 +143,9 @@ def _artifacts(shell: Shell, number: str, name: str) -> list[Path]:
     return [Path(row[0].removeprefix("file://")) / name for row in rows]
 
 
-def test_compare_says_who_wins_and_whether_it_is_chance(fresh: Shell) -> None:
+def test_compare_says_which_is_better_and_whether_it_is_significant(fresh: Shell) -> None:
     page = fresh.run("lenet compare @champion 2").stdout
-    assert re.match(r"B wins: it misreads [\d,]+ images fewer than A, which is hardly chance \(p = ", page)
+    assert re.match(r"B misclassifies [\d,]+ images fewer than A: significant \(p = ", page)
     assert "10,000 test images of mnist" in page
     again = fresh.run(f"lenet compare lenet5/2 {fingerprint(fresh.root, 1)[:10]}").stdout
     assert re.search(r"McNemar's exact test, two-sided: p = ", again)
