@@ -122,15 +122,15 @@ def found(root: Path) -> dict[str, Any]:
 
     with closing(sqlite3.connect(root / "mlflow.db")) as connection:
         aliases = connection.execute("select alias, version from registered_model_aliases").fetchall()
-    with RegisteredModel(Project(root, root), "digits") as shelf:
-        champion = shelf.holder("champion")
+    with RegisteredModel(Project(root, root), "classifier") as registry:
+        champion = registry.by_alias("champion")
         assert champion is not None
         try:
-            shelf.check(champion)
+            registry.verify(champion)
             is_whole = True
         except LenetError:
             is_whole = False
-        tags = {one.number: sorted(name for name in one.tags if "_at" in name) for one in shelf.versions}
+        tags = {one.number: sorted(name for name in one.tags if "_at" in name) for one in registry.versions}
     folder = root / "promotions"
     return {
         "aliases": {alias: str(version) for alias, version in aliases},

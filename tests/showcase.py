@@ -1,7 +1,7 @@
-"""A project with finished runs and registered versions of known merit, made in a second or two, without a training.
+"""A project with finished runs and registered versions of known error, made in a second or two, without a training.
 
-One network is taught the tiny set's ten patterns; others are the same network made blind to a class or two, so that on
-the hundred test images, ten of each class, what each misreads is known beforehand.
+One network learns the tiny set's ten patterns; others are the same network made blind to a class or two, so that on the
+hundred test images, ten of each class, the misclassified ones are known beforehand.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from lenet.data.arrays import load_training, read_card, training_digest
 from lenet.gate.promote import PromotionResult, ensure_champion, promote
 from lenet.models.lenet5 import build_network
 from lenet.models.preprocessing import Classifier, PadAndNormalize
-from lenet.registry.mlflow_registry import Registered, register
+from lenet.registry.register import register
 from lenet.registry.registered_model import RegisteredModel
-from lenet.registry.versions import local_source
+from lenet.registry.versions import Version
 from lenet.runs.fingerprint import fingerprint
 from lenet.runs.run_dir import FINISHED, RunDir
 from lenet.tracking.run_ref import MlflowRunRef
 from lenet.tracking.store import experiment_id, open_store, tracking_uri
 
-MODEL = "digits"
+MODEL = "classifier"
 STEPS, BATCH = 60, 100
 GATE = {"margin_points": 25, "confidence": 0.95, "floor_error_percent": 40, "alpha": 0.05, "reference": None}
 """Fit for a hundred images."""
@@ -116,27 +116,18 @@ class Showcase:
         folder.write("status.json", status | {"files": {"weights.safetensors": sha256_file(path)}})
         return folder
 
-    def register(self, *blind: int, trace: float = 0.0, model: str = MODEL) -> Registered:
-        """Register such a run; what is packed beside its weights is not a model that mlflow could load."""
+    def register(self, *blind: int, trace: float = 0.0, model: str = MODEL) -> Version:
+        """Register such a run; the model beside its weights is not one that mlflow could load."""
         return self.register_run(self.run(*blind, trace=trace), model)
 
-    def register_run(self, folder: RunDir, model: str = MODEL) -> Registered:
+    def register_run(self, folder: RunDir, model: str = MODEL) -> Version:
         uri = tracking_uri(self.project)
         client = open_store(self.project, uri)
         experiment = experiment_id(client, self.project, uri, "lenet5")
         made = client.create_run(experiment, run_name=folder.identity()["name"])
         place = MlflowRunRef(uri, experiment, made.info.run_id)
-        tags = {
-            "lenet.fingerprint": folder.fingerprint,
-            "lenet.variant": "lenet5",
-            "lenet.seed": "1",
-            "lenet.git_commit": "c0ffee",
-            "lenet.git_dirty": "false",
-            "lenet.data": "tiny",
-            "lenet.data_digest": folder.identity()["data_digest"],
-            "lenet.test_error": "0.00",
-        }
-        return register(self.project, place, folder, fill_lightly, model, tags)
+        with RegisteredModel(self.project, model, uri) as registry:
+            return register(registry, place, folder, fill_lightly, {"lenet.test_error": "0.00"})[0]
 
 
 def fill_lightly(folder: Path) -> None:
@@ -146,26 +137,28 @@ def fill_lightly(folder: Path) -> None:
 
 
 def aliases(showcase: Showcase) -> dict[str, str]:
-    with RegisteredModel(showcase.project, MODEL) as shelf:
-        return {alias: version.number for version in shelf.versions for alias in version.aliases}
+    with RegisteredModel(showcase.project, MODEL) as registry:
+        return {alias: version.number for version in registry.versions for alias in version.aliases}
 
 
 def tags(showcase: Showcase, number: str) -> dict[str, str]:
-    with RegisteredModel(showcase.project, MODEL) as shelf:
-        return dict(shelf.find(number).tags)
+    with RegisteredModel(showcase.project, MODEL) as registry:
+        return dict(registry.find_version(number).tags)
 
 
-def ask(showcase: Showcase, name: str | None = None, reason: str | None = None) -> PromotionResult:
-    return promote(showcase.project, showcase.params, name, reason, lambda line: None)
+def promote_challenger(showcase: Showcase, name: str | None = None, reason: str | None = None) -> PromotionResult:
+    return promote(showcase.project, showcase.params, name, reason)
 
 
-def crowned(showcase: Showcase, *blind: int) -> None:
+def first_champion(showcase: Showcase, number: str) -> PromotionResult:
+    result = ensure_champion(showcase.project, showcase.params, number, tracking_uri(showcase.project))
+    assert result is not None
+    return result
+
+
+def make_champion(showcase: Showcase, *blind: int) -> None:
     """Register a first champion."""
-    number = showcase.register(*blind).number
-    uri = tracking_uri(showcase.project)
-    answer = ensure_champion(showcase.project, showcase.params, number, uri, lambda line: None)
-    assert answer is not None
-    assert answer.done
+    assert first_champion(showcase, showcase.register(*blind).number).done
 
 
 def flip(path: Path) -> None:
@@ -174,8 +167,9 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def packed(showcase: Showcase, number: str) -> Path:
-    with RegisteredModel(showcase.project, MODEL) as shelf:
-        found = local_source(shelf.find(number))
+def files(showcase: Showcase, number: str) -> Path:
+    """Return the folder with a version's files."""
+    with RegisteredModel(showcase.project, MODEL) as registry:
+        found = registry.find_version(number).local_folder
     assert found is not None
     return found

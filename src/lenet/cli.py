@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ from lenet.core.log import configure_logging
 
 if TYPE_CHECKING:
     from lenet.core.project import Project
-    from lenet.gate.promote import PromotionResult
 
 _tell = logging.getLogger(__name__).info
 Arguments = argparse.Namespace
@@ -141,7 +141,7 @@ def _sync(project: Project, arguments: Arguments) -> None:
     from lenet.tracking.sync import synchronize
 
     is_shown = synchronize(project, _tell)
-    repair_registry(project, _tell)
+    repair_registry(project)
     if not is_shown:
         sys.exit(EXIT_FAILED)
 
@@ -183,33 +183,41 @@ def _compare(project: Project, arguments: Arguments) -> None:
     else:
         from lenet.report.compare_networks import compare_networks
 
-        print(compare_networks(project, read_params(project), names, _tell))
+        print(compare_networks(project, read_params(project), names))
 
 
 def _promote(project: Project, arguments: Arguments) -> None:
     from lenet.config.params import read_params
     from lenet.gate.promote import promote
 
-    _answer(promote(project, read_params(project), arguments.version, arguments.reason, _tell))
+    result = promote(project, read_params(project), arguments.version, arguments.reason)
+    _print_result(result.lines, result.done)
 
 
 def _gate(project: Project, arguments: Arguments) -> None:
     from lenet.config.params import read_params
     from lenet.gate.ci_gate import run_gate
 
-    _answer(run_gate(project, read_params(project), arguments.against, arguments.promote, _tell).answer())
+    params = read_params(project)
+    register = None
+    if arguments.promote:
+        from lenet.pipeline.register import register_chosen
+
+        register = partial(register_chosen, project, params)
+    report = run_gate(project, params, arguments.against, register)
+    _print_result(report.lines, report.good)
 
 
 def _rollback(project: Project, arguments: Arguments) -> None:
     from lenet.config.params import read_params
     from lenet.registry.rollback import rollback
 
-    _answer(rollback(project, read_params(project), arguments.reason, _tell))
+    print(rollback(project, read_params(project), arguments.reason))
 
 
-def _answer(answer: PromotionResult) -> None:
-    print("\n".join(answer.lines), flush=True)
-    if not answer.done:
+def _print_result(lines: Sequence[str], is_good: bool) -> None:
+    print("\n".join(lines), flush=True)
+    if not is_good:
         sys.exit(EXIT_FAILED)
 
 
@@ -217,7 +225,7 @@ def _registry(project: Project, arguments: Arguments) -> None:
     from lenet.config.params import read_params
     from lenet.registry.show import show_registry
 
-    print(show_registry(project, read_params(project), arguments.json, _tell))
+    print(show_registry(project, read_params(project), arguments.json))
 
 
 def _search(project: Project, arguments: Arguments) -> None:
@@ -290,16 +298,16 @@ def _evaluate(project: Project, arguments: Arguments) -> None:
 
 def _export(project: Project, arguments: Arguments) -> None:
     from lenet.config.params import read_params
-    from lenet.pipeline.export import export_champion
+    from lenet.pipeline.export import export_chosen
 
-    export_champion(project, read_params(project), _tell)
+    export_chosen(project, read_params(project))
 
 
 def _register(project: Project, arguments: Arguments) -> None:
     from lenet.config.params import read_params
-    from lenet.pipeline.register import register_choice
+    from lenet.pipeline.register import register_chosen
 
-    register_choice(project, read_params(project), _tell)
+    register_chosen(project, read_params(project))
 
 
 def _report(project: Project, arguments: Arguments) -> None:

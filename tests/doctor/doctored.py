@@ -78,15 +78,15 @@ def fill(project: Project, tiny_data: Path) -> None:
 
 def register(project: Project) -> None:
     """Register the run of the first seed and make it the champion."""
-    from lenet.evaluation.predict import load_reader
-    from lenet.registry import mlflow_registry as registry
+    from lenet.evaluation.trained_model import from_run
+    from lenet.registry.packaging import pack_torch
+    from lenet.registry.register import register as register_run
+    from lenet.registry.registered_model import RegisteredModel
 
     run, uri = Sample(project).runs[0], tracking_uri(project)
-    ref = RunSync(project, uri, "lenet5").send(run)
-    weights = run.status()["files"]["weights.safetensors"]
-    reader = load_reader(run.config(), run.path / "weights.safetensors", weights)
-    tags = {"lenet.fingerprint": run.fingerprint, "lenet.data_digest": run.identity()["data_digest"]}
-    made = registry.register(project, ref, run, lambda into: registry.pack(reader, 10, into), MODEL, tags)
+    ref, network = RunSync(project, uri, "lenet5").send(run), from_run(run).load()
+    with RegisteredModel(project, MODEL, uri) as model:
+        made, _ = register_run(model, ref, run, lambda into: pack_torch(network, 10, into), {})
     open_store(project, uri).set_registered_model_alias(MODEL, "champion", made.number)
 
 

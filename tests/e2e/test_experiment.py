@@ -15,7 +15,7 @@ from evaluated import BASE, choose, evaluated, set_params
 from lenet.config.schema import Config
 from lenet.core.paths import REGISTRATION
 from lenet.core.project import Project
-from lenet.pipeline.register import register_choice
+from lenet.pipeline.register import register_chosen
 from lenet.registry.versions import read_versions
 from lenet.tracking.store import tracking_uri
 
@@ -34,7 +34,7 @@ def test_experiments_move_no_alias_and_register_nothing(
 ) -> None:
     runs = {config.seed: folder for config, folder in evaluated(project, make_config)[BASE]}
     choose(project, BASE, 1)
-    register_choice(project, set_params(project), said.append)
+    register_chosen(project, set_params(project))
     before = read_versions(project, tracking_uri(project), "lenet5")
     (project.root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"register": STAGE}}))
     (project.root / ".gitignore").write_text("".join(f"/{name}\n" for name in IGNORED))

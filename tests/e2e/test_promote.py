@@ -35,10 +35,10 @@ def aliases(shell: Shell) -> dict[str, str]:
 
 
 def assert_champion_is_whole(shell: Shell) -> None:
-    with RegisteredModel(Project(shell.root, shell.home), "lenet5") as shelf:
-        champion = shelf.holder("champion")
+    with RegisteredModel(Project(shell.root, shell.home), "lenet5") as registry:
+        champion = registry.by_alias("champion")
         assert champion is not None
-        shelf.check(champion)
+        registry.verify(champion)
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +223,7 @@ def test_a_server_is_a_registry_like_any_other(fresh: Shell, tmp_path: Path) -> 
     away = shell.run("lenet promote 1", check=False)
     assert away.returncode == 1
     assert len(away.stderr.splitlines()) == 1
-    assert "start it and ask again" in away.stderr
+    assert "start it and run the command again" in away.stderr
 
 
 def _wait_for(port: int) -> None:

@@ -21,8 +21,9 @@ import yaml
 from lenet.core.atomic_io import sha256_bytes
 from lenet.core.project import Project
 from lenet.data.idx import to_idx
-from lenet.registry.mlflow_registry import register
-from lenet.registry.pack_run import pack_version
+from lenet.registry.packaging import pack_version
+from lenet.registry.register import register
+from lenet.registry.registered_model import RegisteredModel
 from lenet.registry.versions import CHALLENGER, CHAMPION
 from lenet.runs.run_dir import RunDir
 from lenet.tracking.run_sync import RunSync
@@ -228,9 +229,8 @@ def test_the_registry_shows_who_is_champion(sweep: Sweep, address: str) -> None:
     for fingerprint in sweep.fingerprints:
         folder = RunDir(project.runs / fingerprint)
         place = RunSync(project, uri, folder.config().tracking.experiment).send(folder)
-        made = register(
-            project, place, folder, lambda packed, run=folder: pack_version(project, run, packed), MODEL, {}
-        )
+        with RegisteredModel(project, MODEL, uri) as registry:
+            made, _ = register(registry, place, folder, lambda into, run=folder: pack_version(project, run, into), {})
         if made.number == "1":
             open_store(project, uri).set_registered_model_alias(MODEL, CHAMPION, made.number)
     with screenshots.browsing(1000) as page:

@@ -22,9 +22,9 @@ from lenet.export.export_model import export_checked, export_metrics
 from lenet.export.onnx_file import read_metadata
 from lenet.export.onnx_model import TOLERANCE
 from lenet.models.preprocessing import Classifier
-from lenet.pipeline.export import export_champion
+from lenet.pipeline.export import export_chosen
 from lenet.pipeline.stages import write_variant
-from lenet.registry.pack_run import log_export, pack_version
+from lenet.registry.packaging import log_export, pack_version
 from lenet.runs.get_or_train import RunMetadata, get_or_train
 from lenet.runs.run_dir import RunDir
 from lenet.tracking.run_sync import RunSync
@@ -50,7 +50,7 @@ def trained(project: Project, make_config: Callable[..., Config]) -> RunDir:
 def test_the_chosen_network_is_exported_and_described(
     project: Project, params: Params, trained: RunDir, said: list[str]
 ) -> None:
-    export_champion(project, params, said.append)
+    export_chosen(project, params)
     path = project.root / BUILT_EXPORT
     body = read_json(project.root / EXPORT)
     assert body["onnx_sha256"] == sha256_file(path)
@@ -88,7 +88,7 @@ def test_exporting_again_gives_the_same_file(
     path = project.root / BUILT_EXPORT
     contents = []
     for _ in range(2):
-        export_champion(project, params, said.append)
+        export_chosen(project, params)
         contents.append(path.read_bytes())
     assert contents[0] == contents[1]
 
@@ -118,7 +118,7 @@ def test_a_run_whose_folder_is_elsewhere_has_no_commit(
     project: Project, params: Params, trained: RunDir, said: list[str], tmp_path: Path
 ) -> None:
     elsewhere = Project(project.root, tmp_path / "another home")
-    export_champion(elsewhere, params, said.append)
+    export_chosen(elsewhere, params)
     assert read_metadata(project.root / BUILT_EXPORT)["lenet.git_commit"] == ""
 
 
@@ -126,7 +126,7 @@ def test_a_version_holds_the_file_of_the_stage_or_one_made_anew_to_the_same_byte
     project: Project, params: Params, trained: RunDir, said: list[str], tmp_path: Path
 ) -> None:
     pack_version(project, trained, tmp_path / "before")
-    export_champion(project, params, said.append)
+    export_chosen(project, params)
     path = project.root / BUILT_EXPORT
     pack_version(project, trained, tmp_path / "after")
     path.write_bytes(path.read_bytes()[:-1])
@@ -144,7 +144,7 @@ def test_a_run_shows_what_its_own_export_takes(
     client = open_store(project, uri)
     log_export(project, place, trained)
     assert "export/onnx_bytes" not in client.get_run(place.run_id).data.metrics
-    export_champion(project, params, said.append)
+    export_chosen(project, params)
     log_export(project, place, trained)
     shown = client.get_run(place.run_id).data.metrics
     assert shown["export/onnx_bytes"] == (project.root / BUILT_EXPORT).stat().st_size
@@ -169,7 +169,7 @@ def test_what_is_missing_or_damaged_is_one_line(
     content[-1] ^= 1
     weights.write_bytes(content)
     with pytest.raises(DamagedError, match=r"weights\.safetensors: sha256 is .*; `dvc repro` makes it anew$"):
-        export_champion(project, params, said.append)
+        export_chosen(project, params)
     write_json(project.root / EVALUATION, {"choice": {"variant": "tiny_variant", "seed": 9}})
     with pytest.raises(LenetError, match=r"runs\.json: has no run with seed 9; `dvc repro evaluate` chooses again$"):
         read_chosen(project)

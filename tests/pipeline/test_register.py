@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,16 @@ import torch
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from evaluated import BASE, SEEDS, choose, evaluated, set_params
+from lenet.config.params import Params
 from lenet.config.schema import Config
 from lenet.core.atomic_io import read_json
 from lenet.core.errors import LenetError
 from lenet.core.paths import EVALUATION, MODEL_CARD, QUALITY, REGISTRATION, REPORT_HTML, REPORT_MARKDOWN
 from lenet.core.project import Project
-from lenet.gate.ci_gate import run_gate
-from lenet.gate.gate_report import RULING
+from lenet.gate.ci_gate import GATE_REPORT, GateReport, run_gate
 from lenet.gate.promote import promote
-from lenet.pipeline.export import export_champion
-from lenet.pipeline.register import register_choice, repair_registry
+from lenet.pipeline.export import export_chosen
+from lenet.pipeline.register import register_chosen, repair_registry
 from lenet.registry.rollback import rollback
 from lenet.registry.versions import CHAMPION, Version, read_versions
 from lenet.report.build_report import write_report
@@ -42,6 +43,10 @@ def versions(project: Project) -> list[Version]:
     return read_versions(project, tracking_uri(project), "lenet5")
 
 
+def gate_and_register(project: Project, params: Params) -> GateReport:
+    return run_gate(project, params, None, partial(register_chosen, project, params))
+
+
 def artifact(project: Project, version: Version) -> str:
     client = open_store(project, tracking_uri(project))
     return Path(client.download_artifacts(version.run_id, "model_card.md")).read_text(encoding="utf-8")
@@ -55,12 +60,12 @@ def test_each_version_has_the_card_of_its_own_run(
     cards = {}
     for number, seed in enumerate(SEEDS, 1):
         choose(project, BASE, seed)
-        register_choice(project, params, said.append)
+        register_chosen(project, params)
         cards[number] = (project.root / MODEL_CARD).read_text(encoding="utf-8")
         assert cards[number].startswith(f"# Model card: lenet5 seed {seed}\n")
         assert runs[seed].fingerprint in cards[number]
         newest = versions(project)[-1]
-        assert (newest.number, newest.name) == (str(number), f"lenet5 seed={seed}")
+        assert (newest.number, newest.run_name) == (str(number), f"lenet5 seed={seed}")
         assert newest.description == as_description(cards[number])
         assert artifact(project, newest) == cards[number]
     first, second = versions(project)
@@ -70,9 +75,9 @@ def test_each_version_has_the_card_of_its_own_run(
     # Asked again with the same, nothing changes; with other thresholds, the card does and no version is made.
     client = open_store(project, tracking_uri(project))
     before = client.get_model_version("lenet5", "2").last_updated_timestamp
-    register_choice(project, params, said.append)
+    register_chosen(project, params)
     assert client.get_model_version("lenet5", "2").last_updated_timestamp == before
-    register_choice(project, set_params(project, floor_error_percent=98), said.append)
+    register_chosen(project, set_params(project, floor_error_percent=98))
     changed = (project.root / MODEL_CARD).read_text(encoding="utf-8")
     assert "below 98 %" in changed
     assert [one.description for one in versions(project)] == [first.description, as_description(changed)]
@@ -80,7 +85,7 @@ def test_each_version_has_the_card_of_its_own_run(
 
     # A registry that is lost gets the champion back from its run's folder, with its card.
     client.delete_registered_model("lenet5")
-    register_choice(project, set_params(project), said.append)
+    register_chosen(project, set_params(project))
     again = {version.weights_sha256: version for version in versions(project)}
     assert CHAMPION in again[first.weights_sha256].aliases
     assert again[first.weights_sha256].description == as_description(cards[1])
@@ -95,59 +100,59 @@ def test_an_experiment_of_dvcs_leaves_the_registry_as_it_is(
     params = set_params(project)
     (project.root / README).write_text(f"{START}\n{END}\n")
     choose(project, BASE, 1)
-    register_choice(project, params, said.append)
+    register_chosen(project, params)
     before, history = versions(project), sorted((project.home / "promotions").iterdir())
     assert [one.aliases for one in before] == [(CHAMPION,)]
 
     choose(project, BASE, 2)
     with monkeypatch.context() as patch:
         patch.setenv("DVC_EXP_NAME", "sunny-otter")
-        assert register_choice(project, params, said.append) is None
-        assert said[-1] == "lenet5: an experiment of DVC's leaves the registry as it is"
+        assert register_chosen(project, params) is None
+        assert said[-1] == "lenet5: a DVC experiment does not change the registry"
         assert read_json(project.root / REGISTRATION)["run"] == runs[2].fingerprint
         assert (project.root / MODEL_CARD).read_text().startswith("# Model card: lenet5 seed 2\n")
         assert not (runs[2].path / "model_card.md").exists()
-        repair_registry(project, said.append)
+        repair_registry(project)
         for ask in (
-            lambda: promote(project, params, None, "new data", said.append),
-            lambda: rollback(project, params, None, said.append),
-            lambda: run_gate(project, params, None, True, said.append),
+            lambda: promote(project, params, None, "new data"),
+            lambda: rollback(project, params, None),
+            lambda: gate_and_register(project, params),
             lambda: write_readme_table(project),
         ):
             with pytest.raises(LenetError, match="not in an experiment of DVC's"):
                 ask()
-        assert run_gate(project, params, None, False, said.append).headline  # judging changes nothing
+        assert run_gate(project, params, None, None).headline  # judging changes nothing
     assert versions(project) == before
     assert sorted((project.home / "promotions").iterdir()) == history
     assert (project.root / README).read_text() == f"{START}\n{END}\n"
 
-    repair_registry(project, said.append)  # what was an experiment is the workspace's now
+    repair_registry(project)  # what was an experiment is the workspace's now
     assert [one.fingerprint for one in versions(project)] == [runs[1].fingerprint, runs[2].fingerprint]
 
 
-def test_the_verdict_that_made_the_first_champion_is_in_the_ruling(
+def test_the_verdict_that_made_the_first_champion_is_in_the_report(
     project: Project, make_config: Callable[..., Config], said: list[str]
 ) -> None:
     evaluated(project, make_config)
     choose(project, BASE, 1)
-    ruling = run_gate(project, set_params(project), None, True, said.append)
-    assert (ruling.good, ruling.headline) == (True, "promoted: version 1 is the champion")
-    assert ruling.judgement is not None
-    assert ruling.judgement.verdict.promote
-    assert [check.name for check in ruling.judgement.verdict.reasons] == ["floor"]
-    page = (project.root / RULING).read_text(encoding="utf-8")
-    assert f"| floor | passed | {ruling.judgement.verdict.reasons[0].line} |" in page
-    assert sum(line.startswith("reading ") for line in said) == 1  # judged once
+    report = gate_and_register(project, set_params(project))
+    assert (report.good, report.headline) == (True, "promoted: version 1 is the champion")
+    assert report.result is not None
+    assert report.result.decision.promote
+    assert [check.name for check in report.result.decision.checks] == ["floor"]
+    page = (project.root / GATE_REPORT).read_text(encoding="utf-8")
+    assert f"| floor | passed | {report.result.decision.checks[0].line} |" in page
+    assert sum(line.startswith("predicting ") for line in said) == 1  # judged once
 
 
-def test_the_verdict_that_made_no_first_champion_is_in_the_ruling(
+def test_the_verdict_that_made_no_first_champion_is_in_the_report(
     project: Project, make_config: Callable[..., Config], said: list[str]
 ) -> None:
     evaluated(project, make_config)
     choose(project, BASE, 1)
-    ruling = run_gate(project, set_params(project, floor_error_percent=0.01), None, True, said.append)
-    assert (ruling.good, ruling.headline) == (False, "refused (floor): there is no champion yet")
-    assert "| floor | failed |" in (project.root / RULING).read_text(encoding="utf-8")
+    report = gate_and_register(project, set_params(project, floor_error_percent=0.01))
+    assert (report.good, report.headline) == (False, "refused (floor): there is no champion yet")
+    assert "| floor | failed |" in (project.root / GATE_REPORT).read_text(encoding="utf-8")
     assert versions(project)[0].aliases == ("challenger",)
 
 
@@ -170,8 +175,8 @@ def test_the_report_answers_first_and_every_figure_leads_to_its_runs(
 ) -> None:
     trained = evaluated(project, make_config)
     params = set_params(project)
-    export_champion(project, params, said.append)
-    register_choice(project, params, said.append)
+    export_chosen(project, params)
+    register_chosen(project, params)
     write_report(project, params)
     evaluation = read_json(project.root / EVALUATION)
     text = (project.root / REPORT_MARKDOWN).read_text(encoding="utf-8")
@@ -210,15 +215,17 @@ def test_the_registry_that_the_config_names(
     with monkeypatch.context() as patch:  # a server whose account may write runs and no versions
         patch.setattr(MlflowClient, "create_model_version", refuse)
         with pytest.raises(LenetError, match=r"^MLflow at .*: Permission denied; the account lacks the right: set "):
-            register_choice(project, params, said.append)
+            register_chosen(project, params)
 
     # Nothing says yet where the chosen network is registered: one line, and it is right when asked again.
     shutil.move(folder.path, project.home / "away")
-    with pytest.raises(LenetError, match=r"^lenet5: was registered in another store than mlflow\.db, .*; ask again,"):
-        run_gate(project, params, None, True, said.append)
+    with pytest.raises(
+        LenetError, match=r"^lenet5: was registered in another store than mlflow\.db; run the command again"
+    ):
+        gate_and_register(project, params)
     assert read_json(project.root / REGISTRATION)["tracking_uri"] == "sqlite:///named.db"
-    assert run_gate(project, params, None, True, said.append).headline.startswith("nothing to do: lenet5 version 1 (")
+    assert gate_and_register(project, params).headline.startswith("nothing to do: lenet5 version 1 (")
     shutil.rmtree(project.runs)  # a clone
-    ruling = run_gate(project, params, None, False, said.append)
-    assert ruling.headline.startswith("nothing to do: lenet5 version 1 (")
-    assert ruling.registry.startswith("named.db ")
+    report = run_gate(project, params, None, None)
+    assert report.headline.startswith("nothing to do: lenet5 version 1 (")
+    assert report.registry.startswith("named.db ")

@@ -151,7 +151,7 @@ def test_comments_change_no_stage_and_a_statement_does(package: Path) -> None:
         ("models/lenet5.py", {"export"}),  # beside what the digest of training has of it
         ("report/build_report.py", {"report"}),
         ("report/facts.py", {"register", "report"}),
-        ("registry/mlflow_registry.py", {"register"}),
+        ("registry/register.py", {"register"}),
         ("tracking/background_sync.py", set()),
         ("cli.py", set()),
     ],

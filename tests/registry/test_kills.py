@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from showcase import Showcase, aliases, ask, crowned
+from showcase import Showcase, aliases, make_champion, promote_challenger
 
 POINTS, ROLLBACK_POINTS = 20, 8
 """Of some fifty; `python tests/kills.py all …` takes every one, in minutes."""
@@ -47,7 +47,7 @@ def assert_whole(results: list[dict[str, Any]], allowed: list[dict[str, str]], e
 @pytest.fixture
 def challenged(showcase: Showcase) -> Showcase:
     """A champion, version 1, and a better challenger, version 2."""
-    crowned(showcase, 3, 4)
+    make_champion(showcase, 3, 4)
     showcase.register()
     assert aliases(showcase) == BEFORE
     return showcase
@@ -72,7 +72,7 @@ def test_promotion_killed_anywhere_leaves_one_champion_whose_bytes_are_right(cha
 
 @pytest.mark.long
 def test_rollback_killed_anywhere_is_one_step_back(challenged: Showcase) -> None:
-    assert ask(challenged).done
+    assert promote_challenger(challenged).done
     results = kill(str(ROLLBACK_POINTS), challenged, "rollback")
     back = {"champion": "1"}
     assert_whole(results, [AFTER, back], back)

@@ -8,11 +8,11 @@ from lenet.core.atomic_io import write_json
 from lenet.core.errors import LenetError
 from lenet.data.arrays import read_card
 from lenet.report.compare_networks import compare_networks
-from showcase import MODEL, Showcase, crowned, flip, packed
+from showcase import MODEL, Showcase, files, flip, make_champion
 
 
 def page(showcase: Showcase, a: str, b: str) -> str:
-    return compare_networks(showcase.project, showcase.params, (a, b), lambda line: None)
+    return compare_networks(showcase.project, showcase.params, (a, b))
 
 
 def test_both_errors_their_difference_and_its_test(showcase: Showcase) -> None:
@@ -53,7 +53,7 @@ def _sha(folder: object) -> str:
 
 
 def test_versions_and_runs_by_any_name(showcase: Showcase) -> None:
-    crowned(showcase, 3, 4)
+    make_champion(showcase, 3, 4)
     run = showcase.run()
     showcase.register()
     showcase.register(7, model="letters")
@@ -70,18 +70,18 @@ def test_two_runs_are_compared_without_the_server(showcase: Showcase, monkeypatc
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     a, b = showcase.run(3), showcase.run(3, trace=0.5)
     assert page(showcase, a.fingerprint, b.fingerprint).startswith("A and B misclassify 10 images each.")
-    with pytest.raises(LenetError, match=r"^MLflow at http://127\.0\.0\.1:9: .*; start it and ask again$"):
+    with pytest.raises(LenetError, match=r"^MLflow at http://127\.0\.0\.1:9: .*; start it and run the command again$"):
         page(showcase, a.fingerprint, "@champion")
 
 
 def test_what_cannot_be_compared_is_one_line(showcase: Showcase) -> None:
-    crowned(showcase, 3)
+    make_champion(showcase, 3)
     for name, message in (
-        ("2", r"^2: no version of digits is called so; there are 1"),
-        ("@previous", r"^@previous: no version of digits is called so"),
-        ("letters/1", r"^letters/1: no version of letters is called so; there are none"),
-        ("abcdef", r"^abcdef: no run's fingerprint begins so"),
-        ("best one", r"^best one: name a run by its fingerprint's start, or a version as 3, @champion, lenet5/3$"),
+        ("2", "^2: is no version of classifier; its versions: 1 "),
+        ("@previous", "^@previous: is no version of classifier"),
+        ("letters/1", "^letters/1: is no version of letters; its versions: none"),
+        ("abcdef", "^abcdef: is unknown"),
+        ("best one", "^best one: give the start of"),
     ):
         with pytest.raises(LenetError, match=message):
             page(showcase, "1", name)
@@ -89,7 +89,7 @@ def test_what_cannot_be_compared_is_one_line(showcase: Showcase) -> None:
     flip(run.path / "weights.safetensors")
     with pytest.raises(LenetError, match=r"weights\.safetensors: sha256 is"):
         page(showcase, "1", run.fingerprint)
-    flip(packed(showcase, "1") / "weights.safetensors")
+    flip(files(showcase, "1") / "weights.safetensors")
     assert page(showcase, "1", "1").startswith("A and B are the same weights.")  # from its run's folder
     flip(showcase.run(3).path / "status.json")
     with pytest.raises(LenetError, match="version 1 is refused"):

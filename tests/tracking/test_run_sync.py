@@ -19,9 +19,10 @@ from lenet.core.atomic_io import write_json
 from lenet.core.errors import Stopped
 from lenet.core.project import Project
 from lenet.data.arrays import training_digest
-from lenet.registry.manifest import MODEL_TAG, verify_manifest
-from lenet.registry.mlflow_registry import register
-from lenet.registry.versions import local_source, read_versions
+from lenet.registry.manifest import verify_manifest
+from lenet.registry.register import register
+from lenet.registry.registered_model import RegisteredModel
+from lenet.registry.versions import read_versions
 from lenet.runs.get_or_train import RunMetadata, get_or_train
 from lenet.runs.run_dir import RunDir, run_dir_for
 from lenet.tracking.destination import requested_destination
@@ -540,17 +541,18 @@ def test_a_project_that_was_moved_takes_its_store_along(
 ) -> None:
     first = shop.train(make_config(seed=1))
     place = shop.projection().send(first)
-    register(shop.project, place, first, fill_lightly, "digits", {"lenet.seed": "1"})
+    with RegisteredModel(shop.project, "classifier", shop.uri) as registry:
+        register(registry, place, first, fill_lightly, {})
     old, new = shop.project.root, tmp_path / "elsewhere" / "the lab"
     new.parent.mkdir()
     shutil.move(old, new)
     old.write_text("nothing can be made here")
     moved = Shop(Project(new, new))
-    (version,) = read_versions(moved.project, moved.uri, "digits")
-    source = local_source(version)
+    (version,) = read_versions(moved.project, moved.uri, "classifier")
+    source = version.local_folder
     assert source is not None  # found before anything is put right
     assert source.is_relative_to(new)
-    assert verify_manifest(source, version.tags[MODEL_TAG], "")
+    assert verify_manifest(source, version.tags, "")
     assert unsynced_runs(moved.project) == []
     synchronize(moved.project, said.append)
     assert said == [f"MLflow at {moved.uri} shows 1 runs (0 brought up to date)"]

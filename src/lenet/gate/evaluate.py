@@ -1,89 +1,75 @@
-"""The evidence for a promotion: challenger, champion and reference read the same test images, and the gate decides."""
+"""Collect the gate's evidence: challenger, champion and reference predict the same test images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lenet.config.params import Params
 from lenet.core.errors import LenetError
-from lenet.evaluation.scoring import TestSet, read_test, score
+from lenet.evaluation.scoring import read_test, score
 from lenet.evaluation.trained_model import TrainedModel
 from lenet.gate.checks import decide
 from lenet.gate.decision import GateDecision
-from lenet.registry.history import JUDGING, HistoryEntry
-from lenet.registry.history_tags import other_models, shared_history
-from lenet.registry.registered_model import RegisteredModel
-from lenet.registry.resolve import find_network, is_there, shelf_of
+from lenet.registry.history import GATE_ACTIONS, HistoryEntry, read_history, shared_history
+from lenet.registry.registered_model import RegisteredModel, UnknownModelError
 from lenet.registry.versions import Version
 
-JUDGED_ON = "lenet.judged_on"
-"""Tag of a version: digest of the test images that the newest verdict on it stands on."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """A verdict and what it stands on.
+    """The gate's decision and what it is based on.
 
     Attributes:
-        verdict: the gate's.
-        title: who was compared with whom on what, as a line.
-        test_digest: of the test images.
-        reference: sha256 of the weights that never change, or None.
+        decision: the decision with its checks.
+        title: which networks were compared on which images, as a line.
+        test_digest: digest of the test images.
+        reference: sha256 of the reference's weights, or None.
     """
 
-    verdict: GateDecision
+    decision: GateDecision
     title: str
     test_digest: str
     reference: str | None
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The title and the decision's lines, for a terminal."""
+        return (self.title, *(f"  {line}" for line in self.decision.lines()))
+
 
 def judge(
-    shelf: RegisteredModel,
-    params: Params,
-    candidate: Version,
-    champion: Version | None,
-    reason: str | None,
-    tell: Callable[[str], None],
-) -> GateResult:
-    """Judge a version, every byte of which is checked before it is loaded; the rest as `judge_network`.
-
-    Raises:
-        LenetError: a version is not what was registered, or reads another data set.
-    """
-    return judge_network(shelf, params, shelf.check(candidate), champion, reason, tell)
-
-
-def judge_network(
-    shelf: RegisteredModel,
+    registry: RegisteredModel,
     params: Params,
     challenger: TrainedModel,
     champion: Version | None,
-    reason: str | None,
-    tell: Callable[[str], None],
+    reason: str | None = None,
 ) -> GateResult:
-    """Read the test images anew with each network, and decide; nothing is written.
+    """Have challenger, champion and reference predict the test images, and decide.
 
     Args:
-        shelf: the registered model.
+        registry: the registered model.
         params: the data set and the gate's thresholds.
-        challenger: the network that wants to be champion, registered or not.
+        challenger: the network that is to be champion, registered or not.
         champion: the version that is, or None.
-        reason: why the champion should go even for one that is no better, or None.
-        tell: takes a line for the user.
+        reason: why the champion should be replaced by one that is no better, or None.
 
     Raises:
-        LenetError: a network is not what is on record, or reads another data set.
+        LenetError: a network is not what is on record, or was trained on another data set.
     """
-    other = shelf.network(champion, tell) if champion else None
-    reference = _reference(shelf, params.gate.reference, challenger, tell)
-    networks = [network for network in (challenger, other, reference) if network is not None]
-    for network in networks:
-        if network.config.data.name != params.data:
-            raise LenetError(f"{network.name}: reads {network.config.data.name}; the gate's images are {params.data}'s")
-    test = read_test(shelf.project, params.data)
-    tell(f"reading {len(test.labels):,} test images of {test.name} with {', '.join(one.name for one in networks)}")
-    verdict = decide(
+    other = registry.load(champion) if champion else None
+    reference = _reference(registry, params.gate.reference, challenger)
+    models = [model for model in (challenger, other, reference) if model is not None]
+    for model in models:
+        check_data(model.name, model.config.data.name, params.data)
+    test = read_test(registry.project, params.data)
+    logger.info(
+        f"predicting {len(test.labels):,} test images of {test.name} with {', '.join(one.name for one in models)}"
+    )
+    decision = decide(
         test.labels,
         score(challenger, test),
         score(other, test) if other else None,
@@ -91,52 +77,51 @@ def judge_network(
         params.gate,
         reason=reason,
         gate_uses=count_gate_uses(
-            [*shared_history(shelf), *other_models(shelf)],
-            shelf.versions,
-            test.digest,
-            (challenger.weights_sha256, other.weights_sha256 if other else None),
+            _all_history(registry), test.digest, (challenger.weights_sha256, other.weights_sha256 if other else None)
         ),
     )
-    return GateResult(
-        verdict, _title(challenger, other, test), test.digest, reference.weights_sha256 if reference else None
-    )
+    against = f"against {other.name}" if other else "with no champion yet"
+    title = f"{challenger.name} {against}, on {len(test.labels):,} test images of {test.name}"
+    return GateResult(decision, title, test.digest, reference.weights_sha256 if reference else None)
 
 
-def _reference(
-    shelf: RegisteredModel, named: str | None, challenger: TrainedModel, tell: Callable[[str], None]
-) -> TrainedModel | None:
-    """Return the network that `gate.reference` names; None: none is named, or it is not here and this registry is new.
+def check_data(name: str, data: str, expected: str) -> None:
+    """Check that a network was trained on the data set whose test images the gate uses.
 
-    A fork's job has a registry of its own, with nothing in it but what the job itself registers.
+    Raises:
+        LenetError: it was not.
     """
-    if not named:
-        return None
-    if is_there(shelf, named):
-        return find_network(shelf, named, tell)
-    own = shelf_of(shelf, named) or shelf
-    versions = [*shelf.versions, *own.versions]
-    if all(one in shelf.of_run(challenger.fingerprint, challenger.weights_sha256) for one in versions):
-        having = "has nothing but the challenger" if versions else "is empty"
-        tell(f"gate.reference {named}: is not in this registry, which {having}; judged by the floor alone")
-        return None
-    return find_network(shelf, named, tell)  # which says what there is
+    if data != expected:
+        raise LenetError(f"{name}: was trained on {data}; the gate uses the test images of {expected} (params.yaml)")
 
 
-def count_gate_uses(
-    entries: Sequence[HistoryEntry], versions: Sequence[Version], test_digest: str, pair: tuple[str | None, str | None]
-) -> int:
-    """Return how many other comparisons were judged by these images; the same question asked again is none.
+def _reference(registry: RegisteredModel, name: str | None, challenger: TrainedModel) -> TrainedModel | None:
+    """Return the network that `gate.reference` names.
 
-    Counted are the pairs of weights in the history, and the versions of which a tag alone says that they were judged:
-    the entry of a home that is gone may have gone with another version. An entry that cannot be read counts as one.
+    A registry with nothing in it but the challenger, such as that of a fork's CI job, cannot have it yet: then None.
     """
-    judged = [one for one in entries if one.action in JUDGING and one.test_digest == test_digest]
-    pairs = {one.pair for one in judged} - {pair}
-    here = {one.pair[0] for one in judged} | {pair[0]}
-    elsewhere = {one.weights_sha256 for one in versions if one.tags.get(JUDGED_ON) == test_digest} - here
-    return len(pairs) + len(elsewhere) + sum(one.action == "damaged" for one in entries)
+    if not name:
+        return None
+    try:
+        return registry.find_model(name)
+    except UnknownModelError:
+        own = registry.by_run(challenger.fingerprint, challenger.weights_sha256)
+        if any(version not in own for version in registry.versions):
+            raise
+        logger.info(f"gate.reference {name}: is not in this registry, which is new; only the floor is checked")
+        return None
 
 
-def _title(challenger: TrainedModel, champion: TrainedModel | None, test: TestSet) -> str:
-    against = f"against {champion.name}" if champion else "with no champion to beat yet"
-    return f"{challenger.name} {against}, on {len(test.labels):,} test images of {test.name}"
+def _all_history(registry: RegisteredModel) -> list[HistoryEntry]:
+    """Return the model's history, and this home's entries about other models: they may have used the same images."""
+    shared = shared_history(registry)
+    return [*shared, *(entry for entry in read_history(registry.project) if entry not in shared)]
+
+
+def count_gate_uses(entries: Sequence[HistoryEntry], test_digest: str, pair: tuple[str | None, str | None]) -> int:
+    """Return how many other pairs of networks were compared on these images; a repeated comparison counts once.
+
+    An entry that cannot be read counts as one.
+    """
+    used = {one.pair for one in entries if one.action in GATE_ACTIONS and one.test_digest == test_digest}
+    return len(used - {pair}) + sum(one.action == "damaged" for one in entries)

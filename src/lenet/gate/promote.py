@@ -1,73 +1,85 @@
-"""`lenet promote`: a version becomes champion where the gate lets it through, with the evidence written down."""
+"""`lenet promote`: make a version the champion where the gate lets it through, and record the evidence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
 from dataclasses import dataclass, replace
 
 from lenet.config.params import Params
 from lenet.core.errors import DamagedError, LenetError
 from lenet.core.project import Project
-from lenet.gate.evaluate import JUDGED_ON, GateResult, judge
-from lenet.registry.alias_changes import REPLACED, ROLLED_BACK, VERDICT, new_entry, set_champion, signature
-from lenet.registry.history import HistoryEntry, check_reason, last_champion
-from lenet.registry.history_tags import shared_history
+from lenet.gate.evaluate import GateResult, check_data, judge
+from lenet.registry.changes import (
+    REPLACED_TAG,
+    ROLLED_BACK_TAGS,
+    VERDICT_TAG,
+    apply,
+    new_entry,
+    promoted_tags,
+    recover,
+    registry_locked,
+    set_champion,
+)
+from lenet.registry.history import HistoryEntry, check_reason, last_champion, shared_history
 from lenet.registry.registered_model import RegisteredModel
-from lenet.registry.transaction import apply, recover, registry_locked
+from lenet.registry.rollback import rolled_back_version
 from lenet.registry.versions import CHALLENGER, CHAMPION, PREVIOUS, Version
 
-Tell = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
+JUDGED_ON_TAG = "lenet.judged_on"
+"""Tag of a version: digest of the test images of the gate's last decision about it."""
 
 
 @dataclass(frozen=True)
 class PromotionResult:
-    """What came of a request to change the champion.
+    """Result of a promotion.
 
     Attributes:
-        done: the registry is as was asked for.
-        lines: what happened and why.
-        judgement: what the gate found, where it was asked.
+        done: the version is the champion.
+        lines: what happened and why, for a terminal.
+        gate: the gate's decision, where it was consulted.
     """
 
     done: bool
     lines: tuple[str, ...]
-    judgement: GateResult | None = None
+    gate: GateResult | None = None
 
 
-def promote(project: Project, params: Params, name: str | None, reason: str | None, tell: Tell) -> PromotionResult:
-    """Make a version champion where the gate lets it through; asked for the champion itself, nothing is done.
+def promote(project: Project, params: Params, name: str | None, reason: str | None) -> PromotionResult:
+    """Make a version champion where the gate lets it through; for the champion itself nothing is done.
 
     Args:
-        project: where things are.
+        project: the project.
         params: the model's name, the data set, the gate's thresholds.
-        name: a version as `RegisteredModel.find` takes it; None: the challenger.
-        reason: why the champion should go even for one that is no better, or None.
-        tell: takes a line for the user.
+        name: a version as `RegisteredModel.find_version` takes it; None: the challenger.
+        reason: why the champion should be replaced by one that is no better, or None.
 
     Raises:
         ConfigError: the reason is too long.
         LenetError: there is no such version, it is not what was registered, or the store cannot be reached; or this is
-            an experiment of DVC's.
+            a DVC experiment.
     """
     check_reason(reason)
     project.refuse_experiment("lenet promote")
-    with registry_locked(project, tell), RegisteredModel(project, params.register.model) as shelf:
-        recover(shelf, tell)
-        champion = shelf.holder(CHAMPION)
-        candidate = shelf.find(name) if name else shelf.holder(CHALLENGER)
+    with registry_locked(project), RegisteredModel(project, params.register.model) as registry:
+        recover(registry)
+        champion = registry.by_alias(CHAMPION)
+        candidate = registry.find_version(name) if name else registry.by_alias(CHALLENGER)
         if candidate is None:
             if champion is None:
-                raise LenetError(f"{shelf.model}: has neither champion nor challenger; `lenet register` makes one")
+                raise LenetError(f"{registry.name}: has neither champion nor challenger; `lenet register` makes one")
             return PromotionResult(True, (f"{champion.title} is the champion; there is no challenger",))
         if champion is not None and candidate.number == champion.number:
             return PromotionResult(True, (f"{champion.title} is the champion already",))
-        _check_admission(shelf, candidate, params.data, reason)
+        check_data(candidate.title, candidate.tags.get("lenet.data", params.data), params.data)
+        _check_not_rolled_back(registry, candidate, reason)
         if champion is not None and candidate.weights_sha256 == champion.weights_sha256:
-            return _repair(shelf, candidate, champion, tell)
-        return _judge_and_change(shelf, params, candidate, champion, reason, tell)
+            return _repair(registry, candidate, champion)
+        return _judge_and_promote(registry, params, candidate, champion, reason)
 
 
-def ensure_champion(project: Project, params: Params, number: str, uri: str, tell: Tell) -> PromotionResult | None:
+def ensure_champion(project: Project, params: Params, number: str, uri: str) -> PromotionResult | None:
     """Where the model has no champion, have the gate judge a version; None: it has one.
 
     A registry that lost its champion, with its database or by hand, gets the one back that the history names.
@@ -75,117 +87,110 @@ def ensure_champion(project: Project, params: Params, number: str, uri: str, tel
     Raises:
         LenetError: as `promote`.
     """
-    with registry_locked(project, tell), RegisteredModel(project, params.register.model, uri) as shelf:
-        recover(shelf, tell)
-        if shelf.holder(CHAMPION) is not None:
+    with registry_locked(project), RegisteredModel(project, params.register.model, uri) as registry:
+        recover(registry)
+        if registry.by_alias(CHAMPION) is not None:
             return None
-        lost = last_champion(shared_history(shelf), shelf.model, shelf.store)
-        known = [one for one in shelf.versions if lost and one.weights_sha256 == lost.weights_sha256]
-        if lost and rolled_back_version(shelf.of_run(lost.fingerprint, lost.weights_sha256)):
-            known = []  # what came in its place is gone with its version: the gate is asked
-        if not known:
-            return _judge_and_change(shelf, params, shelf.find(number), None, None, tell)
-        shelf.check(known[-1])
-        entry = new_entry(shelf, "restore", known[-1])
-        entry.tags[known[-1].number] = {VERDICT: "restored: was champion before it was lost"}
-        set_champion(shelf, entry, known[-1], _number(shelf.holder(PREVIOUS)))
-        return PromotionResult(True, (f"{known[-1].title} is the champion again, as before it was lost",))
+        lost = _lost_champion(registry)
+        if lost is None:
+            return _judge_and_promote(registry, params, registry.find_version(number), None, None)
+        registry.verify(lost)
+        entry = new_entry(registry, "restore", lost)
+        entry.tags[lost.number] = {VERDICT_TAG: "restored: was champion before it was lost"}
+        set_champion(registry, entry, lost, registry.by_alias(PREVIOUS))
+        return PromotionResult(True, (f"{lost.title} is the champion again, as before it was lost",))
 
 
-def rolled_back_version(versions: Sequence[Version]) -> Version | None:
-    """Return the newest of some versions that was rolled back, or None."""
-    return next((one for one in reversed(versions) if ROLLED_BACK[0] in one.tags), None)
+def _lost_champion(registry: RegisteredModel) -> Version | None:
+    """Return the version that the history names as champion, unless its run was rolled back since."""
+    ref = last_champion(shared_history(registry))
+    if ref is None or rolled_back_version(registry.by_run(ref.fingerprint, ref.weights_sha256)):
+        return None
+    return next((one for one in reversed(registry.versions) if one.weights_sha256 == ref.weights_sha256), None)
 
 
-def _check_admission(shelf: RegisteredModel, candidate: Version, data: str, reason: str | None) -> None:
-    tags = candidate.tags
-    if tags.get("lenet.data", data) != data:
-        raise LenetError(f"{candidate.title}: reads {tags['lenet.data']}; the gate's images are {data}'s")
-    deposed = rolled_back_version(shelf.of_run(candidate.fingerprint, candidate.weights_sha256))
-    if deposed is not None and reason is None:
-        when, by = (deposed.tags.get(name, "?") for name in ROLLED_BACK)
-        twin = "" if deposed.number == candidate.number else f"is of the same run as version {deposed.number}, which "
+def _check_not_rolled_back(registry: RegisteredModel, candidate: Version, reason: str | None) -> None:
+    found = rolled_back_version(registry.by_run(candidate.fingerprint, candidate.weights_sha256))
+    if found is not None and reason is None:
+        when, by = (found.tags.get(name, "?") for name in ROLLED_BACK_TAGS)
+        twin = "" if found.number == candidate.number else f"is of the same run as version {found.number}, which "
         raise LenetError(
-            f"{candidate.title}: {twin}was rolled back by {by} at {when}; to promote it again, say why with --reason"
+            f"{candidate.title}: {twin}was rolled back by {by} at {when}; to promote it again, state a --reason"
         )
 
 
-def _repair(shelf: RegisteredModel, candidate: Version, champion: Version, tell: Tell) -> PromotionResult:
-    """Move the champion's alias to a version with the same weights, where its own files are damaged."""
-    shelf.check(candidate)
+def _repair(registry: RegisteredModel, candidate: Version, champion: Version) -> PromotionResult:
+    """Move the champion's alias to a version with the same weights, where the champion's own files are damaged."""
+    registry.verify(candidate)
     try:
-        shelf.check(champion)
+        registry.verify(champion)
     except DamagedError as error:
-        tell(str(error))
+        logger.warning(str(error))
     else:
         return PromotionResult(True, (f"{candidate.title} has the weights of the champion, version {champion.number}",))
-    entry = new_entry(shelf, "repair", candidate, champion)
+    entry = new_entry(registry, "repair", candidate, champion)
     entry.tags[candidate.number] = {
-        VERDICT: f"repaired: has the weights of version {champion.number}",
-        REPLACED: champion.tags.get(REPLACED),
-        **signature(entry),
+        VERDICT_TAG: f"repaired: has the weights of version {champion.number}",
+        REPLACED_TAG: champion.tags.get(REPLACED_TAG),
+        **promoted_tags(entry),
     }
-    set_champion(shelf, entry, candidate, _number(shelf.holder(PREVIOUS)))
-    return PromotionResult(
-        True, (f"{candidate.title} takes the place of version {champion.number}, whose weights it has",)
-    )
+    set_champion(registry, entry, candidate, registry.by_alias(PREVIOUS))
+    return PromotionResult(True, (f"{candidate.title} replaces version {champion.number}, whose weights it has",))
 
 
-def _judge_and_change(
-    shelf: RegisteredModel, params: Params, candidate: Version, champion: Version | None, reason: str | None, tell: Tell
+def _judge_and_promote(
+    registry: RegisteredModel, params: Params, candidate: Version, champion: Version | None, reason: str | None
 ) -> PromotionResult:
-    found = judge(shelf, params, candidate, champion, reason, tell)
-    shelf.look()
-    if _number(shelf.holder(CHAMPION)) != _number(champion):  # a server may be changed from elsewhere
-        raise LenetError(f"{shelf.model}: somebody else changed the champion meanwhile; ask again")
+    found = judge(registry, params, registry.verify(candidate), champion, reason)
+    registry.refresh()
+    now_champion = registry.by_alias(CHAMPION)
+    if (now_champion and now_champion.number) != (champion and champion.number):  # by another machine at this server
+        raise LenetError(f"{registry.name}: the champion was changed by another command; run this one again")
     entry = replace(
-        new_entry(shelf, "promote" if found.verdict.promote else "refuse", candidate, champion, reason),
+        new_entry(registry, "promote" if found.decision.promote else "refuse", candidate, champion, reason),
         test_digest=found.test_digest,
         reference=found.reference,
-        verdict=found.verdict.tree(),
+        verdict=found.decision.to_dict(),
     )
-    lines = (found.title, *(f"  {line}" for line in found.verdict.lines()[1:]))
-    if found.verdict.promote:
-        return PromotionResult(True, (*lines, _crown_candidate(shelf, entry, candidate, champion)), found)
-    return PromotionResult(False, (*lines, _refuse(shelf, entry, candidate, champion, found)), found)
+    record = _record_promotion if found.decision.promote else _record_refusal
+    return PromotionResult(found.decision.promote, (*found.lines, record(registry, entry, candidate, champion)), found)
 
 
-def _crown_candidate(shelf: RegisteredModel, entry: HistoryEntry, candidate: Version, champion: Version | None) -> str:
-    why = " ".join(entry.reason.split()) if entry.reason else ("better" if champion else "first champion")
-    entry.tags[candidate.number] = {
-        VERDICT: f"promoted: {why}",
-        REPLACED: _number(champion),
-        JUDGED_ON: entry.test_digest,
-        **signature(entry),
-    }
-    for twin in shelf.of_run(candidate.fingerprint, candidate.weights_sha256):
-        if twin.number != candidate.number and ROLLED_BACK[0] in twin.tags:  # it is the network that comes back
-            entry.tags[twin.number] = dict.fromkeys(ROLLED_BACK)
-    set_champion(shelf, entry, candidate, _number(champion or shelf.holder(PREVIOUS)))
-    was = f", version {champion.number} the previous one" if champion else ""
-    return f"promoted: version {candidate.number} is the champion{was}"
-
-
-def _refuse(
-    shelf: RegisteredModel, entry: HistoryEntry, candidate: Version, champion: Version | None, found: GateResult
+def _record_promotion(
+    registry: RegisteredModel, entry: HistoryEntry, candidate: Version, champion: Version | None
 ) -> str:
-    failed = ", ".join(check.name for check in found.verdict.reasons if not check.passed)
-    if not any(_is_same_question(entry, other) for other in shared_history(shelf)):
-        entry.tags[candidate.number] = {VERDICT: f"refused: {failed}", JUDGED_ON: entry.test_digest}
-        apply(shelf, entry)
+    why = " ".join(entry.reason.split()) if entry.reason else ("better" if champion else "first champion")
+    for twin in registry.by_run(candidate.fingerprint, candidate.weights_sha256):
+        if ROLLED_BACK_TAGS[0] in twin.tags:
+            entry.tags[twin.number] = dict.fromkeys(ROLLED_BACK_TAGS)
+    entry.tags[candidate.number] = {
+        VERDICT_TAG: f"promoted: {why}",
+        REPLACED_TAG: champion.number if champion else None,
+        JUDGED_ON_TAG: entry.test_digest,
+        **promoted_tags(entry),
+    }
+    set_champion(registry, entry, candidate, champion or registry.by_alias(PREVIOUS))
+    previous = f", version {champion.number} the previous one" if champion else ""
+    return f"promoted: version {candidate.number} is the champion{previous}"
+
+
+def _record_refusal(
+    registry: RegisteredModel, entry: HistoryEntry, candidate: Version, champion: Version | None
+) -> str:
+    assert entry.verdict is not None
+    failed = ", ".join(check["name"] for check in entry.verdict["checks"] if not check["passed"])
+    if not any(_is_same_refusal(entry, other) for other in shared_history(registry)):
+        entry.tags[candidate.number] = {VERDICT_TAG: f"refused: {failed}", JUDGED_ON_TAG: entry.test_digest}
+        apply(registry, entry)
     stays = f"version {champion.number} stays the champion" if champion else "there is no champion yet"
     return f"refused ({failed}): {stays}"
 
 
-def _is_same_question(one: HistoryEntry, other: HistoryEntry) -> bool:
-    """Say whether two refusals answered the same: its answer is in the history once."""
+def _is_same_refusal(one: HistoryEntry, other: HistoryEntry) -> bool:
+    """Return whether two refusals answer the same question, which the history records once."""
 
     def question(entry: HistoryEntry) -> tuple[object, ...]:
         thresholds = (entry.verdict or {}).get("thresholds")
         return entry.action, entry.pair, entry.test_digest, entry.reference, entry.reason, thresholds
 
     return question(one) == question(other)
-
-
-def _number(version: Version | None) -> str | None:
-    return version.number if version else None

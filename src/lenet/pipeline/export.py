@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import asdict
 
 from lenet.config.params import Params
@@ -14,10 +14,12 @@ from lenet.export.export_model import export_checked, measure_cost, onnx_metadat
 from lenet.export.onnx_file import OPSET
 from lenet.pipeline.dvc_metrics import write_metrics
 
+logger = logging.getLogger(__name__)
+
 KIBIBYTE = 1024
 
 
-def export_champion(project: Project, params: Params, tell: Callable[[str], None]) -> None:
+def export_chosen(project: Project, params: Params) -> None:
     """Write the chosen network as build/export/model.onnx, and its size and latency to results/export.json.
 
     Raises:
@@ -42,7 +44,7 @@ def export_champion(project: Project, params: Params, tell: Callable[[str], None
     write_json(project.root / EXPORT, body)
     size = {"parameters": body["parameters"], "onnx_kib": round(body["onnx_bytes"] / KIBIBYTE, 1)}
     write_metrics(project.root / SIZE_METRICS, size)
-    tell(
+    logger.info(
         f"{BUILT_EXPORT}: {model.name}, {body['onnx_bytes'] / KIBIBYTE:.0f} KiB, classifies {agreement.images:,} test"
         f" images as torch does (logits differ by {agreement.largest_difference:.1e} at most)"
     )

@@ -1,118 +1,83 @@
-"""The register stage: the chosen model goes into the MLflow registry, once, and challenges the champion."""
+"""The register stage: the chosen network becomes a version of the registered model, with its model card."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import logging
 from typing import Any
 
 from lenet.config.params import Params, read_params
-from lenet.config.schema import Config, parse_config
 from lenet.core.atomic_io import read_json, write_json, write_text
 from lenet.core.errors import LenetError
-from lenet.core.paths import BUILT_TRAIN, EVALUATION, MODEL_CARD, REGISTRATION
+from lenet.core.paths import EVALUATION, MODEL_CARD, REGISTRATION
 from lenet.core.project import Project
+from lenet.evaluation.trained_model import WEIGHTS, read_chosen
 from lenet.execution.runner import Runner
 from lenet.gate.promote import PromotionResult, ensure_champion
-from lenet.registry.history import VersionRef, last_champion, read_history
-from lenet.registry.history_tags import shared_history
+from lenet.registry.changes import recover_if_needed
+from lenet.registry.history import last_champion, read_history, shared_history
 from lenet.registry.registered_model import RegisteredModel
-from lenet.registry.transaction import settle_left
 from lenet.registry.versions import CHAMPION
 from lenet.report.model_card import as_description, model_card
 from lenet.runs.get_or_train import RunMetadata
 from lenet.runs.run_dir import FINISHED, RunDir
 from lenet.tracking.destination import requested_destination
-from lenet.tracking.entities import MODEL_CARD as OWN_CARD
-from lenet.tracking.run_ref import MlflowRunRef
+from lenet.tracking.entities import MODEL_CARD as RUN_MODEL_CARD
 from lenet.tracking.run_sync import RunSync
-from lenet.tracking.store import holds_version, store_errors
+from lenet.tracking.store import database_path, store_errors
+
+logger = logging.getLogger(__name__)
 
 
-def register_choice(project: Project, params: Params, tell: Callable[[str], None]) -> PromotionResult | None:
-    """Register the model that the evaluation names, as the challenger, with its model card.
+def register_chosen(project: Project, params: Params) -> PromotionResult | None:
+    """Register the network that the evaluation chose, as the challenger, with its model card.
 
-    Writes results/model_card.md and results/registration.json; an experiment of DVC's writes nothing else.
-
-    The run is asked for: where its folder was lost it is trained again, to the same weights, before it is registered.
-    Where there is no champion the gate decides at once whether it becomes the first; a refusal is told, no error.
+    Writes results/model_card.md and results/registration.json; in a DVC experiment nothing else. Where the run's
+    directory is missing, the run is trained again. Where there is no champion, the gate decides at once whether the
+    version becomes the first one; a refusal is logged and is no error.
 
     Returns:
-        What the gate answered where there was no champion, otherwise None.
+        The gate's result where there was no champion, otherwise None.
 
     Raises:
-        LenetError: MLflow cannot be reached, or the evaluation is about another run than the one asked for.
+        LenetError: MLflow cannot be reached, or the evaluation is about another run.
     """
-    evaluation = read_json(project.root / EVALUATION)
-    choice = evaluation["choice"]
-    config = _trained_config(project, choice["variant"], choice["seed"])
-    with Runner(project, tell) as laboratory:
-        outcome = laboratory.get_or_train(config, RunMetadata(f"{config.name} seed={config.seed}", "pipeline"))
-    place = laboratory.place(outcome.folder, config)
-    if place is None:
+    model, evaluation = params.register.model, read_json(project.root / EVALUATION)
+    config = read_chosen(project).config
+    with Runner(project) as runner:
+        run_dir = runner.get_or_train(config, RunMetadata(f"{config.name} seed={config.seed}", "pipeline")).folder
+        run_ref = runner.place(run_dir, config)
+    if run_ref is None:
         raise LenetError("MLflow does not show the chosen run yet; start its server and run `dvc repro` again")
-    card = model_card(project, params, outcome.folder)
+    card = model_card(project, params, run_dir)
     write_text(project.root / MODEL_CARD, card)
-    if project.is_experiment:
-        tell(f"{params.register.model}: an experiment of DVC's leaves the registry as it is")
-        _write_registration(project, outcome.folder, params.register.model, config.tracking.uri)
-        return None
-    settle_left(project, params.register.model, tell, place.uri)
-    champion = lost_champion(project, params.register.model, place.uri)
-    if champion is not None:
-        _register_lost(project, params.register.model, place.uri, champion, tell)
-    write_text(outcome.folder.path / OWN_CARD, card)  # from where it goes with the run, and comes back with it
-    version = _register(project, place, outcome.folder, params.register.model, evaluation, tell)
-    _write_registration(project, outcome.folder, params.register.model, config.tracking.uri)
-    answer = ensure_champion(project, params, version, place.uri, tell)
-    for line in answer.lines if answer else ():
-        tell(line)
-    return answer
-
-
-def _write_registration(project: Project, folder: RunDir, model: str, uri: str | None) -> None:
-    """Write what is registered; not the version's number, which is another in another store."""
-    body = {
-        "model": model,
-        "run": folder.fingerprint,
-        "weights_sha256": folder.status()["files"]["weights.safetensors"],
-        "tracking_uri": uri,  # a fresh clone has no run's folder to find its registry by
+    registration = {
+        "model": model,  # not the version's number, which is another in another store
+        "run": run_dir.fingerprint,
+        "weights_sha256": run_dir.status()["files"][WEIGHTS],
+        "tracking_uri": config.tracking.uri,  # a fresh clone has no run directory to find its registry by
     }
-    write_json(project.root / REGISTRATION, body)
+    if project.is_experiment:
+        logger.info(f"{model}: a DVC experiment does not change the registry")
+        write_json(project.root / REGISTRATION, registration)
+        return None
+    recover_if_needed(project, model, run_ref.uri)
+    with RegisteredModel(project, model, run_ref.uri) as registry:
+        lost = _lost_champion(registry)
+        if lost is not None and lost.fingerprint != run_dir.fingerprint:
+            _register(registry, lost, None)
+        write_text(run_dir.path / RUN_MODEL_CARD, card)  # is sent to MLflow with the run
+        number = _register(registry, run_dir, evaluation)
+    write_json(project.root / REGISTRATION, registration)
+    result = ensure_champion(project, params, number, run_ref.uri)
+    for line in result.lines if result else ():
+        logger.info(line)
+    return result
 
 
-def lost_champion(project: Project, model: str, uri: str) -> VersionRef | None:
-    """Return who was champion where the registry has none though the history knows of one.
+def repair_registry(project: Project) -> None:
+    """Register the chosen network again where the registry lost it or its champion.
 
-    A home that has changed no champion there asks no server: it may deny the sight of a model that is not there.
-    """
-    with RegisteredModel(project, model, uri) as shelf:
-        is_known = any((entry.model, entry.store) == (model, shelf.store) for entry in read_history(project))
-        if not is_known or shelf.holder(CHAMPION) is not None:
-            return None
-        return last_champion(shared_history(shelf), model, shelf.store)
-
-
-def _register_lost(project: Project, model: str, uri: str, champion: VersionRef, tell: Callable[[str], None]) -> None:
-    """Register the run of a champion that the registry lost, where its folder is still there."""
-    folder = RunDir(project.runs / champion.fingerprint)
-    if folder.state() != FINISHED or folder.status()["files"]["weights.safetensors"] != champion.weights_sha256:
-        tell(f"{model}: its champion {folder.short} is lost, and its run's folder too; the gate begins anew")
-        return
-    place = _send(project, uri, folder)
-    _register(project, place, folder, model, None, tell)
-
-
-def _trained_config(project: Project, variant: str, seed: int) -> Config:
-    path = project.root / BUILT_TRAIN / variant / "runs.json"
-    for run in read_json(path)["runs"]:
-        if run["seed"] == seed:
-            return parse_config(run["config"])
-    raise LenetError(f"{path}: has no run with seed {seed}; `dvc repro evaluate` chooses anew")
-
-
-def repair_registry(project: Project, tell: Callable[[str], None]) -> None:
-    """Register the chosen model again where the registry lost it; a stage restored from DVC's cache runs nothing.
+    A register stage that DVC restores from its cache runs nothing.
 
     Raises:
         LenetError: MLflow cannot be reached.
@@ -121,63 +86,65 @@ def repair_registry(project: Project, tell: Callable[[str], None]) -> None:
     if project.is_experiment or not path.is_file():
         return
     known = read_json(path)
-    folder = RunDir(project.runs / known["run"])
-    if folder.state() != FINISHED:
+    run_dir = RunDir(project.runs / known["run"])
+    if run_dir.state() != FINISHED:
         return
-    settle_left(project, known["model"], tell)
-    uri, _ = requested_destination(project, folder.identity())
-    is_lost = holds_version(uri, known["model"], known["weights_sha256"]) is False
-    if is_lost or lost_champion(project, known["model"], uri) is not None:
-        register_choice(project, read_params(project), tell)
+    recover_if_needed(project, known["model"])
+    uri, _ = requested_destination(project, run_dir.identity())
+    with RegisteredModel(project, known["model"], uri) as registry:
+        is_missing = database_path(uri) is not None and not registry.by_run("", known["weights_sha256"])
+        if not is_missing and _lost_champion(registry) is None:
+            return
+    register_chosen(project, read_params(project))
 
 
-def _register(
-    project: Project,
-    place: MlflowRunRef,
-    folder: RunDir,
-    model: str,
-    evaluation: dict[str, Any] | None,
-    tell: Callable[[str], None],
-) -> str:
-    """Register a finished run; return its version's number."""
-    from lenet.registry.mlflow_registry import register
-    from lenet.registry.pack_run import log_export, pack_version
+def _lost_champion(registry: RegisteredModel) -> RunDir | None:
+    """Return the run of the last champion where the registry has none and the run's directory is here."""
+    # Asked first: a home that changed no champion there need not see the model, which a server may deny.
+    if not any((one.model, one.store) == (registry.name, registry.store) for one in read_history(registry.project)):
+        return None
+    ref = None if registry.by_alias(CHAMPION) else last_champion(shared_history(registry))
+    if ref is None:
+        return None
+    run_dir = RunDir(registry.project.runs / ref.fingerprint)
+    if run_dir.state() == FINISHED and run_dir.status()["files"][WEIGHTS] == ref.weights_sha256:
+        return run_dir
+    logger.warning(f"{registry.name}: the champion {run_dir.short} is lost, and its run directory too")
+    return None
 
-    def fill(packed: Path) -> None:
-        pack_version(project, folder, packed)
 
-    _send(project, place.uri, folder)
-    card = folder.path / OWN_CARD
-    description = as_description(card.read_text(encoding="utf-8")) if card.is_file() else None
-    with store_errors(place.uri, "ask again"):
-        version = register(project, place, folder, fill, model, _tags(folder, evaluation), description)
-        log_export(project, place, folder)
-    made = "registered" if version.is_new else "registered already"
-    tell(f"{version.model} version {version.number} ({', '.join(version.aliases)}): {made}")
+def _register(registry: RegisteredModel, run_dir: RunDir, evaluation: dict[str, Any] | None) -> str:
+    """Register a finished run, with the card in its directory; return its version's number."""
+    from lenet.registry.packaging import log_export, pack_version
+    from lenet.registry.register import register
+
+    project, uri = registry.project, registry.uri
+    with store_errors(uri, "run the command again"):
+        run_ref = RunSync(project, uri, requested_destination(project, run_dir.identity())[1]).send(run_dir)
+        path = run_dir.path / RUN_MODEL_CARD
+        card = as_description(path.read_text(encoding="utf-8")) if path.is_file() else None
+        version, is_new = register(
+            registry,
+            run_ref,
+            run_dir,
+            lambda folder: pack_version(project, run_dir, folder),
+            _evaluation_tags(evaluation),
+            card,
+        )
+        log_export(project, run_ref, run_dir)
+    aliases = ", ".join(version.aliases)
+    logger.info(f"{version.label} ({aliases}): {'registered' if is_new else 'was registered already'}")
     return version.number
 
 
-def _send(project: Project, uri: str, folder: RunDir) -> MlflowRunRef:
-    with store_errors(uri, "ask again"):
-        return RunSync(project, uri, requested_destination(project, folder.identity())[1]).send(folder)
-
-
-def _tags(folder: RunDir, evaluation: dict[str, Any] | None) -> dict[str, str]:
-    """Return what leads back from a version to run, commit and data; without `evaluation` no test error."""
-    identity, config = folder.identity(), folder.config()
-    git = folder.status()["attempts"][-1]["git"]
-    tags = {
-        "lenet.fingerprint": folder.fingerprint,
-        "lenet.variant": config.name,
-        "lenet.seed": str(config.seed),
-        "lenet.git_commit": git["commit"] or "",
-        "lenet.git_dirty": str(git["dirty"]).lower(),
-        "lenet.data": config.data.name,
-        "lenet.data_digest": identity["data_digest"],
+def _evaluation_tags(evaluation: dict[str, Any] | None) -> dict[str, str]:
+    """Return the tags that say how the evaluation found the chosen network."""
+    if evaluation is None:
+        return {}
+    choice = evaluation["choice"]
+    own = next(run for run in evaluation["variants"][choice["variant"]]["runs"] if run["seed"] == choice["seed"])
+    return {
+        "lenet.variant": choice["variant"],  # a run that two variants share has the name of the first
+        "lenet.test_digest": evaluation["test_digest"],
+        "lenet.test_error": f"{own['error']:.2f}",
     }
-    if evaluation is not None:
-        choice = evaluation["choice"]
-        tags["lenet.variant"] = choice["variant"]  # the run may have been asked for by another name first
-        own = next(run for run in evaluation["variants"][choice["variant"]]["runs"] if run["seed"] == choice["seed"])
-        tags |= {"lenet.test_digest": evaluation["test_digest"], "lenet.test_error": f"{own['error']:.2f}"}
-    return tags

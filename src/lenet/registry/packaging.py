@@ -1,82 +1,90 @@
-"""What a registered version holds: an ONNX model that MLflow serves, with torch's own beside it.
+"""The files of a registered version: an ONNX model that MLflow serves, with torch's own beside it.
 
-What is served is ONNX, for it is data: a `.pt2` that somebody tampered with runs code when it is loaded.
+ONNX is served because it is data: a `.pt2` file that somebody changed runs code when it is loaded.
 
 model/                  the version's folder; its MLmodel names onnxruntime
     model.onnx
     torch/              the same network as an MLflow model in pt2 format
-    weights.safetensors, config.yaml, provenance.json, manifest.json     by whoever registers it
+    weights.safetensors, config.yaml, manifest.json     written by `register`
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lenet.core.atomic_io import sha256_file
-from lenet.core.errors import LenetError
+from lenet.core.atomic_io import read_json, sha256_file
+from lenet.core.errors import DamagedError, LenetError
+from lenet.core.paths import BUILT_EXPORT, EXPORT
+from lenet.core.project import Project
 from lenet.data.prepare import IMAGE_SHAPE
+from lenet.evaluation.trained_model import from_run
+from lenet.export.export_model import export_checked, export_metrics, onnx_metadata
 from lenet.export.onnx_file import CLASS, LOGITS, PROBABILITIES
+from lenet.runs.run_dir import RunDir
+from lenet.tracking.run_ref import MlflowRunRef
+from lenet.tracking.store import open_store
 
 if TYPE_CHECKING:
     import torch
-    from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
 ONNX_FILE = "model.onnx"
-"""What mlflow calls it within a model's folder."""
+"""MLflow's name of the file within a model's folder."""
 
 TORCH_FOLDER = "torch"
 EXAMPLES = 2
-REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
-"""What a served model needs; mlflow would take seconds to guess it."""
+"""Images of the input example: torch.export takes a batch of one for a constant."""
 
 MILLISECONDS = 1000
 
 
-def onnx_signature(classes: int) -> ModelSignature:
-    """Return what the ONNX model takes and gives, as `export_onnx` says."""
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types.schema import Schema, TensorSpec
+def pack_version(project: Project, run_dir: RunDir, folder: Path) -> None:
+    """Write the models of a finished run into a new folder.
 
-    return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *IMAGE_SHAPE))]),
-        outputs=Schema(
-            [
-                TensorSpec(np.dtype(np.float32), (-1, classes), LOGITS),
-                TensorSpec(np.dtype(np.float32), (-1, classes), PROBABILITIES),
-                TensorSpec(np.dtype(np.int64), (-1,), CLASS),
-            ]
-        ),
-    )
+    The export stage's ONNX file is used where it is this run's; otherwise the network is exported and checked again.
+
+    Raises:
+        DamagedError: the run directory is damaged.
+        LenetError: onnxruntime's predictions differ from torch's.
+    """
+    model = from_run(run_dir)
+    network = model.load()
+    with tempfile.TemporaryDirectory() as temporary:
+        path = project.root / BUILT_EXPORT
+        known = _export_of(project, run_dir)
+        if known is None or not path.is_file() or sha256_file(path) != known["onnx_sha256"]:
+            path = Path(temporary) / BUILT_EXPORT.name
+            export_checked(project, model, network, path)
+        pack_onnx(path, model.config.data.classes, folder)
+        pack_torch(network, model.config.data.classes, folder / TORCH_FOLDER)
 
 
 def pack_onnx(onnx_file: Path, classes: int, folder: Path) -> None:
-    """Write an ONNX file as an MLflow model, with signature and input example.
-
-    Args:
-        onnx_file: the file, as `export_onnx` writes it.
-        classes: what it tells apart.
-        folder: the model's folder, which is made.
+    """Write an ONNX file as an MLflow model: float32 images to logits, probabilities and class.
 
     Raises:
-        LenetError: mlflow wrote other bytes than were checked.
+        LenetError: MLflow wrote other bytes than were checked.
     """
-    from importlib.metadata import version
-
     import mlflow.onnx
     import numpy as np
     import onnx
 
+    outputs = [
+        (LOGITS, np.float32, (-1, classes)),
+        (PROBABILITIES, np.float32, (-1, classes)),
+        (CLASS, np.int64, (-1,)),
+    ]
     mlflow.onnx.save_model(
         onnx.load(str(onnx_file)),
         str(folder),
-        signature=onnx_signature(classes),
+        signature=_signature(np.float32, outputs),
         input_example=np.zeros((EXAMPLES, *IMAGE_SHAPE), dtype=np.float32),
-        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        pip_requirements=_requirements("onnx", "onnxruntime", "numpy"),
         onnx_execution_providers=["CPUExecutionProvider"],
         save_as_external_data=False,  # one file, the one that was checked
     )
@@ -84,31 +92,59 @@ def pack_onnx(onnx_file: Path, classes: int, folder: Path) -> None:
         raise LenetError(f"{onnx_file}: mlflow wrote other bytes of it; install the onnx of constraints.txt")
 
 
-def pack_both(onnx_file: Path, reader: torch.nn.Module, classes: int, folder: Path) -> None:
-    """Write what a registered version holds: the ONNX model, and torch's in a folder within it; raises as `pack_onnx`.
+def pack_torch(network: torch.nn.Module, classes: int, folder: Path) -> None:
+    """Write a network as an MLflow model in pt2 format: uint8 images to float32 logits [n, classes]."""
+    import mlflow.pytorch
+    import numpy as np
 
-    Args:
-        onnx_file: the exported network.
-        reader: the same in torch, as `Classifier`.
-        classes: what it tells apart.
-        folder: the version's folder, which is made.
-    """
-    from lenet.registry.mlflow_registry import pack
-
-    pack_onnx(onnx_file, classes, folder)
-    pack(reader, classes, folder / TORCH_FOLDER)
+    mlflow.pytorch.save_model(
+        network.eval(),
+        str(folder),
+        signature=_signature(np.uint8, [(None, np.float32, (-1, classes))]),
+        input_example=np.zeros((EXAMPLES, *IMAGE_SHAPE), dtype=np.uint8),
+        serialization_format="pt2",
+        pip_requirements=_requirements("torch", "numpy"),
+    )
 
 
-def log_measures(client: MlflowClient, run_id: str, measures: Mapping[str, float]) -> None:
-    """Log what an exported network weighs and takes as metrics of the run that trained it; what it has already, not.
+def _signature(pixels: type, outputs: Sequence[tuple[str | None, type, tuple[int, ...]]]) -> ModelSignature:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import Schema, TensorSpec
+
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(pixels), (-1, *IMAGE_SHAPE))]),
+        outputs=Schema([TensorSpec(np.dtype(kind), shape, name) for name, kind, shape in outputs]),
+    )
+
+
+def _requirements(*packages: str) -> list[str]:
+    """Return the packages that a served model needs, pinned; MLflow would take seconds to guess them."""
+    return [f"{name}=={version(name).partition('+')[0]}" for name in packages]
+
+
+def log_export(project: Project, run_ref: MlflowRunRef, run_dir: RunDir) -> None:
+    """Log size and latency of a run's exported network as metrics of the run, where the export stage measured them.
 
     Raises:
         MlflowException, OSError: the store is away or refuses.
     """
+    known = _export_of(project, run_dir)
+    if known is None:
+        return
     from mlflow.entities import Metric
 
-    known = client.get_run(run_id).data.metrics
-    when = int(time.time() * MILLISECONDS)
-    metrics = [Metric(name, value, when, 0) for name, value in measures.items() if known.get(name) != value]
-    if metrics:
-        client.log_batch(run_id, metrics=metrics)
+    client, when = open_store(project, run_ref.uri), int(time.time() * MILLISECONDS)
+    logged = client.get_run(run_ref.run_id).data.metrics
+    new = [Metric(name, value, when, 0) for name, value in export_metrics(known).items() if logged.get(name) != value]
+    if new:
+        client.log_batch(run_ref.run_id, metrics=new)
+
+
+def _export_of(project: Project, run_dir: RunDir) -> dict[str, Any] | None:
+    """Return what the export stage wrote, where it exported this run."""
+    try:
+        known = read_json(project.root / EXPORT)
+        return known if known["metadata"] == onnx_metadata(project, from_run(run_dir)) else None
+    except (FileNotFoundError, DamagedError):
+        return None

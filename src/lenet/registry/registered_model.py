@@ -1,10 +1,10 @@
-"""The project's registered model: its versions by name, and the network behind each, checked before it is loaded."""
+"""The project's registered model: its versions by number, alias or run, each verified before it is loaded."""
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -17,25 +17,35 @@ from lenet.core.paths import REGISTRATION
 from lenet.core.project import Project
 from lenet.core.yaml_loader import read_yaml
 from lenet.evaluation.trained_model import WEIGHTS, TrainedModel, from_run
-from lenet.registry.manifest import MODEL_TAG, verify_manifest
-from lenet.registry.provenance import MODEL_ID_TAG, check_provenance
-from lenet.registry.versions import Version, download_source, local_source, logged_source, read_versions
-from lenet.runs.run_dir import FINISHED, RunDir
+from lenet.registry.manifest import MODEL_ID_TAG, MODEL_TAG, verify_manifest
+from lenet.registry.versions import Version, download, read_versions
+from lenet.runs.run_dir import FINISHED, SHORT, RunDir, all_runs, find_run
 from lenet.tracking.destination import requested_destination
 from lenet.tracking.store import WEIGHTS_TAG, database_path, shown_uri, tracking_uri
 
+logger = logging.getLogger(__name__)
+
 CONFIG = "config.yaml"
-PROVENANCE = ("lenet.fingerprint", "lenet.data_digest", WEIGHTS_TAG, MODEL_TAG)
-"""Tags without which nobody can say where a version comes from; each a sha256."""
+DIGEST_TAGS = ("lenet.fingerprint", "lenet.data_digest", WEIGHTS_TAG, MODEL_TAG)
+"""Tags that every registered version has; each a sha256."""
 
 REMEDY = "restore it from a backup, or `lenet register` makes a new version of the chosen run"
+VERSION_DIGITS = 3
+"""A number of so many digits or fewer names a version; a longer one is the start of a fingerprint."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_FINGERPRINT_START = re.compile(r"[0-9a-f]+")
+_VERSION = re.compile(rf"(?P<model>[^/@:]*)(@\w+|/\d+)|\d{{1,{VERSION_DIGITS}}}")
+
+
+class UnknownModelError(LenetError):
+    """No run and no registered version has the name that was given."""
 
 
 def registry_uri(project: Project) -> str:
-    """Return the URI of the store whose registry the project uses: that of the run that was registered last.
+    """Return the URI of the project's registry: the store of the run that was registered last.
 
-    A fresh clone has no run folders, and finds it in results/registration.json.
+    A fresh clone has no run directories; it reads the URI in results/registration.json.
     """
     try:
         known = read_json(project.root / REGISTRATION)
@@ -47,30 +57,24 @@ def registry_uri(project: Project) -> str:
         return tracking_uri(project, known.get("tracking_uri"))
 
 
-def shown_store(project: Project, uri: str) -> str:
-    """Return the store as people and the history know it: no password, and the home's own database by its name."""
-    path = database_path(uri)
-    if path is not None and path.is_relative_to(project.home):
-        return str(path.relative_to(project.home))
-    return shown_uri(uri)
-
-
 class RegisteredModel:
-    """A registered model as it was when it was last looked at; a context, for what it downloads.
+    """A registered model with its versions as they were when they were last read.
+
+    A context manager: it deletes the versions' files that it downloaded.
 
     Args:
-        project: where things are.
-        model: the registered model's name.
-        uri: the store, a relative SQLite path taken from the home; default: the project's.
+        project: the project.
+        name: name of the registered model.
+        uri: the MLflow store, a relative SQLite path taken from the home; default: the project's registry.
     """
 
-    def __init__(self, project: Project, model: str, uri: str | None = None) -> None:
+    def __init__(self, project: Project, name: str, uri: str | None = None) -> None:
         self.project = project
-        self.model = model
+        self.name = name
         self.uri = tracking_uri(project, uri) if uri else registry_uri(project)
         self._versions: list[Version] | None = None
         self._stack = ExitStack()
-        self._downloaded: dict[str, Path] = {}
+        self._downloads: dict[str, Path] = {}
 
     def __enter__(self) -> RegisteredModel:
         return self
@@ -82,32 +86,35 @@ class RegisteredModel:
 
     @property
     def store(self) -> str:
-        """The store as people know it."""
-        return shown_store(self.project, self.uri)
-
-    def other(self, model: str) -> RegisteredModel:
-        """Return the shelf of another model in the same store, which is closed with this one."""
-        return self._stack.enter_context(RegisteredModel(self.project, model, self.uri))
+        """The store as messages and the history name it: no password, a database in the home by its relative path."""
+        path = database_path(self.uri)
+        if path is not None and path.is_relative_to(self.project.home):
+            return str(path.relative_to(self.project.home))
+        return shown_uri(self.uri)
 
     @property
     def versions(self) -> list[Version]:
-        """The versions, oldest first, read when they are first asked for: two runs are compared without a server."""
+        """The versions, oldest first, read at the first use: a comparison of two runs needs no server."""
         if self._versions is None:
-            self._versions = read_versions(self.project, self.uri, self.model)
+            self._versions = read_versions(self.project, self.uri, self.name)
         return self._versions
 
-    def look(self) -> None:
-        """Have the versions and their aliases read again."""
+    def refresh(self) -> None:
+        """Read the versions and their aliases again at the next use."""
         self._versions = None
 
-    def holder(self, alias: str) -> Version | None:
+    def by_alias(self, alias: str) -> Version | None:
         """Return the version that an alias points to."""
         return next((version for version in self.versions if alias in version.aliases), None)
 
-    def of_run(self, fingerprint: str, weights_sha256: str) -> list[Version]:
-        """Return a network's versions, oldest first: those with its run's fingerprint or its weights.
+    def by_number(self, number: str) -> Version | None:
+        """Return the version with a number."""
+        return next((version for version in self.versions if version.number == number), None)
 
-        Trained again on another processor, a run gives weights that differ in the last bits and answer alike.
+    def by_run(self, fingerprint: str, weights_sha256: str) -> list[Version]:
+        """Return the versions of a run or of its weights, oldest first.
+
+        Trained again on another processor, a run's weights may differ in the last bits; its fingerprint does not.
         """
         return [
             one
@@ -115,95 +122,109 @@ class RegisteredModel:
             if one.weights_sha256 == weights_sha256 or (fingerprint and one.fingerprint == fingerprint)
         ]
 
-    def numbered(self, number: str) -> Version | None:
-        """Return the version with a number."""
-        return next((version for version in self.versions if version.number == number), None)
-
-    def named(self, name: str) -> Version | None:
-        """Return the version with a number, `3`, or an alias, `@champion`; the model's name may stand before it."""
-        short = name.removeprefix(self.model).removeprefix("/")
-        return self.holder(short[1:]) if short.startswith("@") else self.numbered(short)
-
-    def find(self, name: str) -> Version:
-        """Return the version that `named` does.
+    def find_version(self, name: str) -> Version:
+        """Return a version by its number, `3`, or its alias, `@champion`; the model's name may stand before it.
 
         Raises:
-            LenetError: there is none.
+            UnknownModelError: there is none.
         """
-        found = self.named(name)
+        short = name.removeprefix(self.name).removeprefix("/")
+        found = self.by_alias(short[1:]) if short.startswith("@") else self.by_number(short)
         if found is None:
-            known = ", ".join([one.number for one in self.versions]) or "none"
-            raise LenetError(f"{name}: no version of {self.model} is called so; there are {known} (`lenet registry`)")
+            known = ", ".join(one.number for one in self.versions) or "none"
+            raise UnknownModelError(f"{name}: is no version of {self.name}; its versions: {known} (`lenet registry`)")
         return found
 
-    def check(self, version: Version) -> TrainedModel:
-        """Return a version's network, after checking where it comes from and every byte of it.
+    def find_model(self, name: str) -> TrainedModel:
+        """Return the trained network that a user names: a registered version, or the start of a run's fingerprint.
+
+        Args:
+            name: `3`, `@champion`, `lenet5/3`, `lenet5@champion`, or the start of a fingerprint: of a run whose
+                directory is here, otherwise of a registered version.
 
         Raises:
-            DamagedError: lenet did not register it, or its files or what its run says are not what was registered.
+            UnknownModelError: there is no such network.
+            LenetError: it is not what was registered, the run is not finished, or the store cannot be reached.
+        """
+        version_name = _VERSION.fullmatch(name)
+        if version_name:
+            model = version_name["model"]
+            other = RegisteredModel(self.project, model, self.uri) if model and model != self.name else None
+            owner = self._stack.enter_context(other) if other else self
+            return owner.load(owner.find_version(name))
+        if not _FINGERPRINT_START.fullmatch(name):
+            raise UnknownModelError(f"{name}: give the start of a run's fingerprint, or a version: 3, @champion")
+        if any(folder.fingerprint.startswith(name) for folder in all_runs(self.project)):
+            return from_run(find_run(self.project, name))
+        found = [one for one in self.versions if one.fingerprint.startswith(name)]
+        fingerprints = sorted({one.fingerprint[:SHORT] for one in found})
+        if len(fingerprints) != 1:
+            what = f"begins {len(fingerprints)} fingerprints ({', '.join(fingerprints)})" if found else "is unknown"
+            raise UnknownModelError(
+                f"{name}: {what}; `lenet runs` lists the runs, `lenet registry` the versions of {self.name}"
+            )
+        for version in found[:-1]:
+            try:
+                return self.load(version)
+            except DamagedError as error:  # the same weights may have been registered again
+                logger.warning(str(error))
+        return self.load(found[-1])
+
+    def verify(self, version: Version) -> TrainedModel:
+        """Return a version's network after checking its origin and the sha256 of each of its files.
+
+        Raises:
+            DamagedError: lenet did not register it, or its files, its tags or its run are not what was registered.
             LenetError: the store cannot be reached, or another version of lenet trained it.
         """
-        for name in PROVENANCE:
-            if not _SHA256.fullmatch(version.tags.get(name, "")):
+        tags = version.tags
+        for name in DIGEST_TAGS:
+            if not _SHA256.fullmatch(tags.get(name, "")):
                 raise DamagedError(
                     f"{version.label}: its tag {name} is no sha256; only `lenet register` makes versions"
                 )
-        self._check_source(version)
-        packed = self._folder(version)
-        manifest = verify_manifest(packed, version.tags[MODEL_TAG], f"{version.label} is refused; {REMEDY}")
-        check_provenance(packed, manifest, version.tags, version.label, REMEDY)
-        if manifest.get(WEIGHTS) != version.weights_sha256 or CONFIG not in manifest:
+        if not version.source.rstrip("/").endswith(f"/models/{tags.get(MODEL_ID_TAG)}/artifacts"):
+            raise DamagedError(f"{version.label}: its files are not those of its logged model in MLflow; {REMEDY}")
+        folder = self._local_files(version)
+        files = verify_manifest(folder, tags, f"{version.label} is refused; {REMEDY}")
+        if files.get(WEIGHTS) != version.weights_sha256 or CONFIG not in files:
             raise DamagedError(f"{version.label}: its weights are not those of its tag {WEIGHTS_TAG}; {REMEDY}")
-        self._check_run(version)
+        run = RunDir(self.project.runs / version.fingerprint)
+        if run.state() == FINISHED and run.identity()["data_digest"] != tags["lenet.data_digest"]:
+            raise DamagedError(f"{version.label}: its tag lenet.data_digest is not that of its run; {REMEDY}")
         return TrainedModel(
-            version.title,
-            _read_config(packed / CONFIG),
-            version.fingerprint,
-            version.tags["lenet.data_digest"],
-            packed / WEIGHTS,
-            version.weights_sha256,
+            name=version.title,
+            config=_read_config(folder / CONFIG),
+            fingerprint=version.fingerprint,
+            data_digest=tags["lenet.data_digest"],
+            weights=folder / WEIGHTS,
+            weights_sha256=version.weights_sha256,
         )
 
-    def network(self, version: Version, tell: Callable[[str], None]) -> TrainedModel:
-        """Return a version's network to be scored, from its run's folder where its own files are damaged.
+    def load(self, version: Version) -> TrainedModel:
+        """Return a version's verified network; from its run directory where its own files are damaged.
 
         Raises:
-            DamagedError, LenetError: as `check`, and the run's folder does not help.
+            DamagedError, LenetError: as `verify`, and the run directory does not have the registered weights.
         """
         try:
-            return self.check(version)
+            return self.verify(version)
         except DamagedError as error:
-            folder = RunDir(self.project.runs / version.fingerprint)
-            if not version.fingerprint or folder.state() != FINISHED:
+            run = RunDir(self.project.runs / version.fingerprint)
+            if not version.fingerprint or run.state() != FINISHED:
                 raise
-            check_digest(folder.path / WEIGHTS, version.weights_sha256, str(error))
-            tell(f"{error}; read from runs/{folder.short}… instead")
-            return replace(from_run(folder), name=version.title)
+            check_digest(run.path / WEIGHTS, version.weights_sha256, str(error))
+            logger.warning(f"{error}; its weights are read from runs/{run.short}… instead")
+            return replace(from_run(run), name=version.title)
 
-    def _check_source(self, version: Version) -> None:
-        """See that a version's files are those that its store keeps for its logged model, and no copy elsewhere."""
-        kept = logged_source(self.project, self.uri, version.tags.get(MODEL_ID_TAG, ""))
-        if kept is None or version.source.rstrip("/") != kept.rstrip("/"):
-            raise DamagedError(f"{version.label}: its files are not where it was registered; {REMEDY}")
-
-    def _folder(self, version: Version) -> Path:
-        """Return a version's model folder on this machine, copied here where it lies on a server."""
-        here = local_source(version)
-        if here is not None:
-            return here
-        if version.number not in self._downloaded:
+    def _local_files(self, version: Version) -> Path:
+        """Return the folder with a version's files, downloaded where it lies on a server."""
+        if version.local_folder is not None:
+            return version.local_folder
+        if version.number not in self._downloads:
             into = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-            self._downloaded[version.number] = download_source(version, self.uri, into)
-        return self._downloaded[version.number]
-
-    def _check_run(self, version: Version) -> None:
-        """Compare a version's data digest, which is part of its run's fingerprint, with that of the run's folder here.
-
-        Not the weights: a run that was trained here too may differ from it in the last bits.
-        """
-        folder = RunDir(self.project.runs / version.fingerprint)
-        if folder.state() == FINISHED and folder.identity()["data_digest"] != version.tags["lenet.data_digest"]:
-            raise DamagedError(f"{version.label}: its tag lenet.data_digest is not that of its run; {REMEDY}")
+            self._downloads[version.number] = download(version, self.uri, into)
+        return self._downloads[version.number]
 
 
 def _read_config(path: Path) -> Config:

@@ -1,54 +1,64 @@
-"""`lenet rollback`: the previous champion is the champion again."""
+"""`lenet rollback`: make the previous champion the champion again."""
 
 from __future__ import annotations
 
 from lenet.config.params import Params
 from lenet.core.errors import LenetError
 from lenet.core.project import Project
-from lenet.gate.promote import PromotionResult, Tell
-from lenet.registry.alias_changes import REPLACED, ROLLED_BACK, VERDICT, new_entry, set_champion
+from lenet.registry.changes import (
+    REPLACED_TAG,
+    ROLLED_BACK_TAGS,
+    VERDICT_TAG,
+    new_entry,
+    recover,
+    registry_locked,
+    rolled_back_tags,
+    set_champion,
+)
 from lenet.registry.history import check_reason
 from lenet.registry.registered_model import RegisteredModel
-from lenet.registry.transaction import recover, registry_locked
 from lenet.registry.versions import CHAMPION, PREVIOUS, Version
 
 
-def rollback(project: Project, params: Params, reason: str | None, tell: Tell) -> PromotionResult:
-    """Make the previous champion the champion again, after checking that it is still what was registered.
+def rollback(project: Project, params: Params, reason: str | None) -> str:
+    """Make the previous champion the champion again, after verifying its files, and return a line that says so.
 
-    No gate is asked: whoever rolls back knows something that the test images do not. The deposed version gets no alias,
-    so that no challenge brings it back by itself; it is promoted again with a stated reason only. `previous` becomes
-    the champion before the one that came back, where there was one: asked twice, two steps are taken back.
+    The gate is not consulted: a rollback has a reason that the test images do not show. The version that is rolled back
+    gets no alias and is promoted again with a stated reason only. `previous` then points to the champion before the one
+    that came back, so that a second rollback goes a second step back.
 
     Raises:
         ConfigError: the reason is too long.
-        LenetError: there is no previous champion, it is not what was registered, or the store cannot be reached;
-            or this is an experiment of DVC's.
+        LenetError: there is no previous champion, it is not what was registered, or the store cannot be reached; or
+            this is a DVC experiment.
     """
     check_reason(reason)
     project.refuse_experiment("lenet rollback")
-    with registry_locked(project, tell), RegisteredModel(project, params.register.model) as shelf:
-        settled = recover(shelf, tell)
-        champion, previous = shelf.holder(CHAMPION), shelf.holder(PREVIOUS)
-        if settled is not None and settled.action == "rollback" and champion is not None:
-            return PromotionResult(
-                True, (f"{champion.title} is the champion again",)
-            )  # one step was asked for, not two
+    with registry_locked(project), RegisteredModel(project, params.register.model) as registry:
+        recovered = recover(registry)
+        champion, previous = registry.by_alias(CHAMPION), registry.by_alias(PREVIOUS)
+        if recovered is not None and recovered.action == "rollback" and champion is not None:
+            return f"{champion.title} is the champion again"  # the interrupted rollback was this one
         if champion is None or previous is None or previous.number == champion.number:
-            raise LenetError(f"{shelf.model}: has no previous champion to go back to (`lenet registry`)")
-        shelf.check(previous)
-        entry = new_entry(shelf, "rollback", previous, champion, reason)
-        signed = dict(zip(ROLLED_BACK, (entry.when, entry.who), strict=True))
-        entry.tags[champion.number] = {VERDICT: f"rolled back to version {previous.number}", **signed}
-        earlier = _predecessor(shelf, previous, champion)
-        set_champion(shelf, entry, previous, earlier.number if earlier else None)
-        return PromotionResult(
-            True, (f"{previous.title} is the champion again; version {champion.number} is rolled back",)
-        )
+            raise LenetError(f"{registry.name}: has no previous champion to go back to (`lenet registry`)")
+        registry.verify(previous)
+        entry = new_entry(registry, "rollback", previous, champion, reason)
+        entry.tags[champion.number] = {
+            VERDICT_TAG: f"rolled back to version {previous.number}",
+            **rolled_back_tags(entry),
+        }
+        set_champion(registry, entry, previous, _champion_before(registry, previous, champion))
+        return f"{previous.title} is the champion again; version {champion.number} is rolled back"
 
 
-def _predecessor(shelf: RegisteredModel, previous: Version, champion: Version) -> Version | None:
-    """Return the champion before the previous one, unless that is the one which is being rolled back, or was."""
-    found = shelf.numbered(previous.tags.get(REPLACED, ""))
-    is_deposed = found is not None and (found.number == champion.number or ROLLED_BACK[0] in found.tags)
-    return None if is_deposed else found
+def rolled_back_version(versions: list[Version]) -> Version | None:
+    """Return the newest of some versions that was rolled back, or None."""
+    return next((one for one in reversed(versions) if ROLLED_BACK_TAGS[0] in one.tags), None)
+
+
+def _champion_before(registry: RegisteredModel, previous: Version, champion: Version) -> Version | None:
+    """Return the champion that `previous` replaced, unless it was rolled back or is now."""
+    found = registry.by_number(previous.tags.get(REPLACED_TAG, ""))
+    if found is None or found.number == champion.number or ROLLED_BACK_TAGS[0] in found.tags:
+        return None
+    return found

@@ -1,9 +1,9 @@
-"""`lenet registry`: the versions of the registered model, and what became of its champion, as tables or as JSON."""
+"""`lenet registry`: the versions of the registered model, and the history of its champion, as tables or as JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -11,40 +11,38 @@ from typing import Any
 from lenet.config.params import Params
 from lenet.core.project import Project
 from lenet.core.table import format_table
-from lenet.registry.history import HistoryEntry, VersionRef
-from lenet.registry.history_tags import ELSEWHERE, is_change, shared_history
+from lenet.registry.changes import recover_if_needed
+from lenet.registry.history import HISTORY_TAG, HistoryEntry, VersionRef, shared_history
 from lenet.registry.registered_model import RegisteredModel
-from lenet.registry.transaction import settle_left
 from lenet.registry.versions import Version
 from lenet.runs.run_dir import SHORT
 
 VERSIONS = ("version", "aliases", "variant", "seed", "test error %", "run", "commit", "data", "registered")
-HISTORY = ("", "when", "who", "what", "from", "to", "why")
+HISTORY = ("", "when", "who", "action", "from", "to", "why")
 MINUTES = "%Y-%m-%d %H:%M"
 
 
-def show_registry(project: Project, params: Params, as_json: bool, tell: Callable[[str], None]) -> str:
-    """Return the registered model's versions and history; a change that was left half made is completed first.
+def show_registry(project: Project, params: Params, as_json: bool) -> str:
+    """Return the registered model's versions and history; an interrupted change is completed first.
 
     Raises:
         LenetError: the store cannot be reached.
     """
-    settle_left(project, params.register.model, tell)
-    with RegisteredModel(project, params.register.model) as shelf:
-        entries = shared_history(shelf)
+    recover_if_needed(project, params.register.model)
+    with RegisteredModel(project, params.register.model) as registry:
+        entries = shared_history(registry)
         if as_json:
-            return json.dumps(_tree(shelf, entries), indent=2, ensure_ascii=False)
-        if not shelf.versions:
-            made = "`lenet register` registers what `dvc repro` chose"
-            return f"{shelf.model}: nothing is registered in {shelf.store}; {made}"
-        table = format_table(VERSIONS, [_row(one) for one in shelf.versions])
-        lines = [f"{shelf.model} in {shelf.store}", "", table]
+            return json.dumps(_to_dict(registry, entries), indent=2, ensure_ascii=False)
+        if not registry.versions:
+            return f"{registry.name}: has no versions in {registry.store}; `lenet register` registers the chosen run"
+        lines = [f"{registry.name} in {registry.store}", ""]
+        lines.append(format_table(VERSIONS, [_version_row(one) for one in registry.versions]))
     if entries:
-        lines += ["", "history (UTC)", "", format_table(HISTORY, [_told(entry) for entry in entries])]
+        lines += ["", "history (UTC)", "", format_table(HISTORY, [_history_row(entry) for entry in entries])]
     return "\n".join(lines)
 
 
-def _tree(shelf: RegisteredModel, entries: Sequence[HistoryEntry]) -> dict[str, Any]:
+def _to_dict(registry: RegisteredModel, entries: Sequence[HistoryEntry]) -> dict[str, Any]:
     versions = [
         {
             "version": one.number,
@@ -52,19 +50,15 @@ def _tree(shelf: RegisteredModel, entries: Sequence[HistoryEntry]) -> dict[str, 
             "registered": one.created,
             "source": one.source,
             "run_id": one.run_id,
-            "tags": {name: value for name, value in sorted(one.tags.items()) if not is_change(name)},
+            "tags": {name: value for name, value in sorted(one.tags.items()) if not name.startswith(HISTORY_TAG)},
         }
-        for one in shelf.versions
+        for one in registry.versions
     ]
-    return {
-        "model": shelf.model,
-        "store": shelf.store,
-        "versions": versions,
-        "history": [asdict(entry) for entry in entries],
-    }
+    history = [asdict(entry) for entry in entries]
+    return {"model": registry.name, "store": registry.store, "versions": versions, "history": history}
 
 
-def _row(version: Version) -> tuple[str, ...]:
+def _version_row(version: Version) -> tuple[str, ...]:
     tags = version.tags
     return (
         version.number,
@@ -79,16 +73,14 @@ def _row(version: Version) -> tuple[str, ...]:
     )
 
 
-def _told(entry: HistoryEntry) -> tuple[str, ...]:
-    number = "" if entry.number == ELSEWHERE else str(entry.number)
-    if entry.action == "damaged":
-        return (number, "", "", "damaged", "", "", entry.reason or "its file cannot be read")
-    when = datetime.fromisoformat(entry.when).strftime(MINUTES)
-    return (number, when, entry.who, entry.action, _party(entry.old), _party(entry.new), _why(entry))
+def _history_row(entry: HistoryEntry) -> tuple[str, ...]:
+    when = datetime.fromisoformat(entry.when).strftime(MINUTES) if entry.when else ""
+    number = str(entry.number) if entry.number else ""  # an entry of another home has none
+    return (number, when, entry.who, entry.action, _ref(entry.old), _ref(entry.new), _why(entry))
 
 
-def _party(party: VersionRef | None) -> str:
-    return f"{party.version} ({party.fingerprint[:SHORT]})" if party else ""
+def _ref(ref: VersionRef | None) -> str:
+    return f"{ref.version} ({ref.fingerprint[:SHORT]})" if ref else ""
 
 
 def _why(entry: HistoryEntry) -> str:
@@ -97,8 +89,5 @@ def _why(entry: HistoryEntry) -> str:
     if entry.verdict is None:
         return ""
     failed = [check["name"] for check in entry.verdict["checks"] if not check["passed"]]
-    return f"failed {', '.join(failed)}" if failed else "passed " + ", ".join(_names(entry.verdict))
-
-
-def _names(verdict: dict[str, Any]) -> list[str]:
-    return [check["name"] for check in verdict["checks"]]
+    passed = [check["name"] for check in entry.verdict["checks"] if check["passed"]]
+    return f"failed {', '.join(failed)}" if failed else f"passed {', '.join(passed)}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from lenet.config.params import Params
 from lenet.core.atomic_io import read_json
 from lenet.core.errors import DamagedError, LenetError
@@ -15,25 +13,23 @@ from lenet.evaluation.scoring import read_test, score
 from lenet.evaluation.stats.mcnemar import Comparison, compare
 from lenet.evaluation.trained_model import TrainedModel
 from lenet.registry.registered_model import RegisteredModel
-from lenet.registry.resolve import find_network
 from lenet.runs.run_dir import all_runs
 from lenet.tracking.entities import evaluation
 
 
-def compare_networks(project: Project, params: Params, names: tuple[str, str], tell: Callable[[str], None]) -> str:
+def compare_networks(project: Project, params: Params, names: tuple[str, str]) -> str:
     """Classify the test images with both networks, and return their comparison as text for a terminal.
 
     Args:
         project: the project whose runs and registry are read.
         params: names the registered model that versions without a model's name belong to.
-        names: the two networks, as `find_network` takes them.
-        tell: takes a line for the user.
+        names: the two networks, as `RegisteredModel.find_model` takes them.
 
     Raises:
         LenetError: there is no such network, its files are damaged, or the two were trained on different data sets.
     """
-    with RegisteredModel(project, params.register.model) as shelf:
-        a, b = (find_network(shelf, name, tell) for name in names)
+    with RegisteredModel(project, params.register.model) as registry:
+        a, b = (registry.find_model(name) for name in names)
         data = a.config.data.name
         if data != b.config.data.name:
             raise LenetError(f"{a.name} was trained on {data}, {b.name} on {b.config.data.name}: not the same data")

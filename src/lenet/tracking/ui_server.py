@@ -42,7 +42,7 @@ def serve(project: Project, port: int, tell: Callable[[str], None]) -> None:
     _check_app()
     synchronize(project, tell)
     try:
-        repair_registry(project, tell)
+        repair_registry(project)
     except LenetError as error:
         tell(str(error))  # another store's registry, or a network that is not what it was: the UI shows the rest
     name = experiment_name(compose(project, []).tracking.experiment)
