@@ -91,9 +91,9 @@ def search(words: list[str]) -> Searched:
             assert trial.datetime_start is not None
             assert trial.datetime_complete is not None
             span = (trial.datetime_start.timestamp(), trial.datetime_complete.timestamp())
-            spans.setdefault(trial.user_attrs["lenet.seat"], []).append(span)
-            trained += trial.user_attrs["lenet.outcome"]["trained_seconds"]
-            epochs += trial.user_attrs["lenet.outcome"]["trained_epochs"]
+            spans.setdefault(trial.user_attrs["lenet.worker"], []).append(span)
+            trained += trial.user_attrs["lenet.result"]["trained_seconds"]
+            epochs += trial.user_attrs["lenet.result"]["trained_epochs"]
         all_spans = [span for one in spans.values() for span in one]
         return Searched(
             trials=len(study.trials),

@@ -84,7 +84,7 @@ def train(project: Project) -> None:
 
 
 def search(project: Project) -> None:
-    from lenet.search.command import search as run_search
+    from lenet.search.runner import run_search
     from lenet.search.spec import read_spec
 
     run_search(read_spec(project, SEARCH), SEARCH)
@@ -290,9 +290,9 @@ def warm(kind: str) -> None:
     if kind == "search":
         import plotly.graph_objects  # noqa: F401
 
-        import lenet.search.command
         import lenet.search.page
         import lenet.search.plots.draw_search
+        import lenet.search.runner
         import lenet.search.workers  # noqa: F401
 
     torch.set_num_threads(1)

@@ -235,11 +235,11 @@ def _search(project: Project, arguments: Arguments) -> None:
 
         search_stage(project, read_params(project), arguments.overrides, arguments.into)
         return
-    from lenet.search.command import search
+    from lenet.search.runner import run_search
     from lenet.search.spec import read_spec
 
     words = arguments.overrides
-    search(read_spec(project, words), words, arguments.join, arguments.dashboard, arguments.into)
+    run_search(read_spec(project, words), words, arguments.join, arguments.dashboard, arguments.into)
 
 
 def _data_name(project: Project, arguments: Arguments) -> str:

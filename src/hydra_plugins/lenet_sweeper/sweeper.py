@@ -42,12 +42,12 @@ class OptunaSweeper(Sweeper):
         from lenet.config.hydra_errors import own_faults
         from lenet.config.validation import flatten
         from lenet.hydra_app.results_table import Row, print_rows
-        from lenet.search.command import search
+        from lenet.search.runner import run_search
 
         with own_faults():
             settings: SweeperConfig = parse(SweeperConfig, self._settings, WHERE)
             spec = read_sweep(settings, arguments, self._config, self._loader)
-            records = [one for one in search(spec, arguments, settings.join) if one.fingerprint]
+            records = [one for one in run_search(spec, arguments, settings.join) if one.fingerprint]
             configs = [dict(flatten(spec.config_for(one.assignment).tree())) for one in records]
             print_rows(
                 spec.project,

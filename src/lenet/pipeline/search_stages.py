@@ -11,9 +11,9 @@ from lenet.core.paths import REFIT, REFIT_RECIPE, REFITTED, SEARCH_METRICS
 from lenet.core.project import Project
 from lenet.pipeline.dvc_metrics import write_metrics
 from lenet.pipeline.outs import PIPELINE, write_variant
-from lenet.search.command import search
 from lenet.search.refit import refit
 from lenet.search.results import SUMMARY, experiment_yaml
+from lenet.search.runner import run_search
 from lenet.search.spec import read_spec
 
 
@@ -37,7 +37,7 @@ def search_stage(project: Project, params: Params, words: Sequence[str], into: P
         into: the folder that the results are copied to.
     """
     words = [*search_words(params), *words]
-    search(read_spec(project, words), words, into=into)
+    run_search(read_spec(project, words), words, into=into)
     if into is not None:
         best = read_json(into / SUMMARY)["best"]
         write_metrics(project.root / SEARCH_METRICS, {"best_val_error": best["val_error"]})

@@ -1,23 +1,30 @@
-"""One command's session of a search: lead or join it, watch the workers, sync MLflow, write the results."""
+"""Run a search: check, open the study, lead or join, watch the workers, sync MLflow, write the results."""
 
 from __future__ import annotations
 
 import logging
 import shlex
+import signal
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from uuid import uuid4
 
 from lenet.core.atomic_io import remove_half_written, write_json, write_text
-from lenet.core.errors import ConfigError, DamagedError, LenetError
+from lenet.core.errors import ConfigError, DamagedError, LenetError, Stopped
 from lenet.core.file_lock import locked
 from lenet.core.processes import default_workers
+from lenet.data.arrays import training_digest
+from lenet.data.datasets import ensure_prepared
+from lenet.execution.runner import validate_resources
 from lenet.runs.run_dir import RunDir
-from lenet.search.progress import Progress
-from lenet.search.results import BEST, PAGE, PLOTS, SUMMARY, copy_results, write_results
+from lenet.search.dashboard import check_dashboard, dashboard
+from lenet.search.progress import SearchProgress
+from lenet.search.results import BEST, PAGE, PLOTS, SUMMARY, check_target, copy_results, write_results
 from lenet.search.spec import SearchSpec
-from lenet.search.storage import LEADER_LOCK, StudyStorage, searches
+from lenet.search.storage import LEADER_LOCK, StudyStorage, open_storage, searches, storage_errors, study_url
 from lenet.search.study import SearchStudy
 from lenet.search.trial_records import ENDED, TrialRecord, count, ranked, trial_records, trials_table
 from lenet.search.workers import WorkerPool, WorkerTask
@@ -38,6 +45,39 @@ DRAWN = ".drawn.csv"
 MAX_FAILED_SHOWN = 3
 TIME_SECONDS = 5.0
 """Between two records of the time spent; a power cut can lose as much of it."""
+
+
+def run_search(
+    spec: SearchSpec,
+    words: Sequence[str],
+    is_joining: bool = False,
+    has_dashboard: bool = False,
+    into: Path | None = None,
+) -> list[TrialRecord]:
+    """Run a search from where it was left until the budget is spent, and return its trials.
+
+    Args:
+        spec: the search.
+        words: what was typed, for the description.
+        is_joining: help a search that another command leads, and finish it if that command ends.
+        has_dashboard: serve optuna-dashboard on the study, while the search runs and after.
+        into: the folder that the results are copied to.
+
+    Raises:
+        ConfigError: the search is not right; nothing was written.
+        LenetError: the database does not answer, or another command leads this search.
+        Stopped: a signal ended it; the same search resumes.
+    """
+    project = spec.project
+    if has_dashboard:
+        check_dashboard()
+    target = None if into is None else check_target(into)
+    validate_resources(project, spec.base)
+    url = study_url(project, spec.search.storage)
+    digest = training_digest(ensure_prepared(project, spec.base.data.name, logger.info))
+    runner = SearchRunner(spec, open_storage(project, url), digest, tuple(words))
+    with _stop_on_signals(), dashboard(url) if has_dashboard else nullcontext(), storage_errors(url):
+        return runner.run(is_joining, target)
 
 
 class SearchRunner:
@@ -63,7 +103,7 @@ class SearchRunner:
         self._destination = self._choose_destination()
 
     def run(self, is_joining: bool, into: Path | None) -> list[TrialRecord]:
-        """Run trials until the budget is spent, write the results and return the trials; raises as `search` does."""
+        """Run trials until the budget is spent, write the results, return the trials; raises like `run_search`."""
         with ExitStack() as stack:
             leads = not is_joining and self._storage.try_lock(self._name, LEADER_LOCK, stack)
             if not leads and not is_joining:
@@ -137,7 +177,7 @@ class SearchRunner:
             return
         task = WorkerTask(self._spec, self._name, self._storage.url, self._digest)
         pool = WorkerPool(task, self._spec.search.workers or default_workers())
-        progress = Progress(self._name, self._spec.search)
+        progress = SearchProgress(self._spec.search)
         began = recorded = time.time()
         ended = count(self._study.trials()).ended
         session = uuid4().hex  # process ids are not unique where containers share a study
@@ -151,7 +191,7 @@ class SearchRunner:
                     if time.time() - recorded > TIME_SECONDS:
                         recorded = time.time()
                         self._study.record_time(session, began)
-                    progress.update(records, self._study.spent_seconds())
+                    progress.update(records)
                     time.sleep(POLL_SECONDS)
             finally:
                 pool.stop()
@@ -218,3 +258,18 @@ class SearchRunner:
         logger.info(f"best: {best.error:.2f} % validation error, trial {best.number}")
         logger.info(f"train it: {self._command(best)}")
         logger.info(f"more: {self.folder / BEST}")
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[None]:
+    """Raise Stopped at Ctrl-C and SIGTERM within the block."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise Stopped(signum)
+
+    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
