@@ -56,7 +56,9 @@ CODE = {
         "lenet.data.prepare", ("lenet.data.idx", "lenet.data.prepare", "lenet.data.arrays", "lenet.data.split")
     ),
     "train": Code("lenet.pipeline.outs", ("lenet.pipeline.outs", "lenet.pipeline.dvc_metrics", "lenet.evaluation")),
-    "search": Code("lenet.search.runner", ("lenet.search",), ignored=("lenet.search.progress",)),
+    "search": Code(
+        "lenet.search.runner", ("lenet.search",), ignored=("lenet.search.progress", "lenet.search.dashboard")
+    ),
     "refit": Code(
         "lenet.pipeline.search_stages",
         (
