@@ -53,6 +53,12 @@ def test_every_lenet_command_is_there(shell: Shell) -> None:
         assert re.search(rf"^    {command}\b", listed, flags=re.MULTILINE), command
 
 
+def test_every_source_that_contributing_names_is_there() -> None:
+    named = re.findall(r"`([\w/]+/(?:\w+\.py)?)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert len(named) > 30
+    assert [name for name in named if not any((root / name).exists() for root in (ROOT, ROOT / "src/lenet"))] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
