@@ -73,7 +73,7 @@ def train(project: Project) -> None:
     from lenet.tracking.store import tracking_uri
 
     uri, config = tracking_uri(project), compose(project, RUN)
-    projection = RunSync(project, uri, "lenet5")
+    projection = RunSync(project, uri, "tiny")
     digest = training_digest(project.prepared("tiny"))
     folder = get_or_train(
         project, config, digest, RunMetadata("lenet5 seed=1", "kills", RUN), projection.send, ignore
@@ -93,7 +93,7 @@ def search(project: Project) -> None:
 def sync(project: Project) -> None:
     from lenet.tracking.sync import synchronize
 
-    synchronize(project, ignore)
+    synchronize(project)
 
 
 def do_trials(project: Project) -> None:
@@ -229,7 +229,7 @@ def wrong_search(root: Path, study: Path, run: str) -> list[str]:
 
 
 def wrong_artifacts(root: Path, run: str, files: dict[str, Path], more: set[str] = frozenset()) -> list[str]:  # type: ignore[assignment]
-    folder = root / "mlartifacts" / "lenet5" / run / "artifacts"
+    folder = root / "mlartifacts" / "tiny" / run / "artifacts"
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     expected = {name: path for name, path in files.items() if path.is_file()}
     if there != set(expected) | more:
@@ -284,7 +284,7 @@ def warm(kind: str) -> None:
     import lenet.config.compose
     import lenet.evaluation.plots.draw_run
     import lenet.evaluation.plots.run
-    import lenet.tracking.reconcile
+    import lenet.tracking.run_writer
     import lenet.training.fit
 
     if kind == "search":

@@ -123,7 +123,7 @@ class Showcase:
     def register_run(self, folder: RunDir, model: str = MODEL) -> Version:
         uri = tracking_uri(self.project)
         client = open_store(self.project, uri)
-        experiment = experiment_id(client, self.project, uri, "lenet5")
+        experiment = experiment_id(client, uri, "lenet5")
         made = client.create_run(experiment, run_name=folder.identity()["name"])
         place = MlflowRunRef(uri, experiment, made.info.run_id)
         with RegisteredModel(self.project, model, uri) as registry:

@@ -130,17 +130,18 @@ def _runs(project: Project, arguments: Arguments) -> None:
 
 
 def _ui(project: Project, arguments: Arguments) -> None:
+    from lenet.pipeline.register import repair_registry
     from lenet.tracking.ui_links import UI_PORT
     from lenet.tracking.ui_server import serve
 
-    serve(project, arguments.port or UI_PORT, _tell)
+    serve(project, arguments.port or UI_PORT, lambda: repair_registry(project))
 
 
 def _sync(project: Project, arguments: Arguments) -> None:
     from lenet.pipeline.register import repair_registry
     from lenet.tracking.sync import synchronize
 
-    is_shown = synchronize(project, _tell)
+    is_shown = synchronize(project)
     repair_registry(project)
     if not is_shown:
         sys.exit(EXIT_FAILED)

@@ -66,16 +66,16 @@ def test_server_that_does_not_answer(sample: Sample, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("update runs set lifecycle_stage = 'deleted' where name = 'lenet5 seed=1'", ""),
-        ("update runs set status = 'RUNNING' where name = 'lenet5 seed=1'", " (status)"),
-        ("update metrics set value = 99 where key = 'val/error'", " (metric val/error)"),
+        ("update runs set lifecycle_stage = 'deleted' where name = 'lenet5 seed=1'", "all of it"),
+        ("update runs set status = 'RUNNING' where name = 'lenet5 seed=1'", "status"),
+        ("update params set value = '9' where key = 'trainer.threads' and value = '1'", "parameter trainer.threads"),
     ],
 )
 def test_run_that_mlflow_shows_otherwise_and_the_remedy(sample: Sample, statement: str, words: str) -> None:
     change(sample.database, statement)
-    (found,) = check_mlflow(sample.project)
-    assert (found.level, found.remedy) == (Level.WARNING, "lenet sync")
-    assert f"{sample.runs[0].short}{words}" in found.text
+    found = check_mlflow(sample.project)
+    assert {(one.level, one.remedy) for one in found} == {(Level.WARNING, "lenet sync")}
+    assert f"run {sample.runs[0].short} differs in MLflow: {words}" in {one.text for one in found}
     assert lenet(sample.root, "sync").returncode == 0
     assert levels(check_mlflow(sample.project)) == [Level.OK]
 

@@ -187,7 +187,7 @@ def test_every_click_from_the_printed_links_stays_with_training_runs(sweep: Swee
             page.wait_for_url("**/#/experiments/1/runs*")
             page.get_by_role("link", name="activation=relu").first.wait_for()
             page.locator('a[href="#/experiments"]').last.click()
-            page.get_by_role("row").filter(has_text="lenet5").get_by_role("link").click()
+            page.get_by_role("row").filter(has_text="blobs").get_by_role("link").click()
             page.wait_for_url("**/#/experiments/1/runs*")
             page.get_by_role("link", name="activation=relu").first.click()
             page.get_by_text("model.activation").first.wait_for()

@@ -9,7 +9,7 @@ from lenet.config.schema import Config
 from lenet.config.validation import flatten
 from lenet.core.project import Project
 from lenet.hydra_app.results_table import Row, compare_link, differing, print_rows
-from lenet.tracking.run_ref import MlflowRunRef, record_run_ref
+from lenet.tracking.run_ref import SyncRecord, write_record
 from lenet.tracking.store import tracking_uri
 
 MakeConfig = Callable[..., Config]
@@ -93,7 +93,7 @@ def test_a_damaged_history_does_not_hide_the_others(
 
 
 def place(project: Project, found: Row, uri: str, run: str) -> None:
-    record_run_ref(found.folder(project), MlflowRunRef(uri, "7", run), "token", {})
+    write_record(found.folder(project).path, uri, SyncRecord("7", run))
 
 
 def test_the_link_compares_exactly_these_runs(project: Project, make_config: MakeConfig) -> None:

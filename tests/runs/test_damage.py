@@ -25,12 +25,10 @@ from lenet.runs.cleanup import clean
 from lenet.runs.fingerprint import fingerprint
 from lenet.runs.run_dir import RunDir, all_runs
 from lenet.runs.table import print_runs, read_row
-from lenet.tracking.entities import evaluation
-from lenet.tracking.run_ref import RECORD, MlflowRunRef, record_run_ref, recorded_run_ref
-from lenet.tracking.run_sync import token
+from lenet.tracking.entities import TrackedRun, evaluation
+from lenet.tracking.run_ref import RECORD, MlflowRunRef, SyncRecord, recorded_run_ref, write_record
 from lenet.tracking.search_sync import DESCRIPTION, SUMMARY, read_search
-from lenet.tracking.search_sync import RECORD as SEARCH_RECORD
-from lenet.tracking.sync import unsynced_runs
+from lenet.tracking.sync import Failures, find_unsynced
 
 URI = "sqlite:////elsewhere/mlflow.db"
 MakeRun = Callable[[int], RunDir]
@@ -59,7 +57,7 @@ def make_run(project: Project, make_config: Callable[..., Config]) -> MakeRun:
         folder.write("status.json", {"state": "FINISHED", "message": "", "attempts": [attempt], "files": files})
         told = {"test_digest": "t", "measures": {"test/error": float(seed)}, "interval": [0.5, 1.5], "evaluated": 3.0}
         folder.write("evaluation.json", told)
-        record_run_ref(folder, MlflowRunRef(URI, "1", f"run {seed}"), "token", {})
+        write_record(folder.path, URI, SyncRecord("1", f"run {seed}"))
         return folder
 
     return make
@@ -73,14 +71,14 @@ def test_another_runs_file_is_refused(make_run: MakeRun, name: str) -> None:
     with pytest.raises(DamagedError, match=name):
         READERS[name](one)
     with pytest.raises(DamagedError):
-        token(one)
+        TrackedRun(one).content()
 
 
 def test_where_another_run_is_shown_is_not_where_this_one_is(make_run: MakeRun) -> None:
     one, other = make_run(1), make_run(2)
-    assert recorded_run_ref(one, URI) == (MlflowRunRef(URI, "1", "run 1"), "token")
+    assert recorded_run_ref(one, URI) == MlflowRunRef(URI, "1", "run 1")
     shutil.copyfile(other.path / RECORD, one.path / RECORD)
-    assert recorded_run_ref(one, URI) == (None, "")
+    assert recorded_run_ref(one, URI) is None
 
 
 @pytest.mark.parametrize("key", ["seed", "epochs", "learning_rate", "data_digest", "code_digest"])
@@ -136,9 +134,9 @@ def test_a_damaged_file_is_said_and_the_others_are_shown(
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
     assert ("DAMAGED" in rows[bad.short]) == (name != "evaluation.json")
     assert "FINISHED" in rows[good.short]
-    assert [folder for folder, _, _ in unsynced_runs(project, said.append)] == [good]
-    assert len(said) == 1
-    assert said[0].startswith(f"{bad.short}: not brought up to date: {bad.path / name}: ")
+    failures = Failures()
+    assert [one.tracked for one in find_unsynced(project, failures)] == [TrackedRun(good)]
+    assert list(failures) == [TrackedRun(bad)]
     (found,) = check_runs(project)
     assert found.level == Level.PROBLEM
     assert found.text.startswith(f"{bad.short}: {name}: ")
@@ -172,7 +170,7 @@ def test_a_status_of_another_form_is_damage(make_run: MakeRun, key: str, value: 
         folder.status()
 
 
-@pytest.mark.parametrize("name", [DESCRIPTION, SUMMARY, SEARCH_RECORD])
+@pytest.mark.parametrize("name", [DESCRIPTION, SUMMARY])
 def test_another_searchs_file_is_refused(project: Project, name: str) -> None:
     body: dict[str, Any] = {
         "tracking": {"uri": None, "experiment": "lenet5"},

@@ -197,7 +197,7 @@ class TrackingConfig:
     uri: StoreUri | None
     """MLflow tracking URI; null is MLFLOW_TRACKING_URI, or else SQLite in the project's home."""
     experiment: ExperimentName | None
-    """MLflow experiment; null is MLFLOW_EXPERIMENT_NAME, or else lenet5."""
+    """MLflow experiment; null is MLFLOW_EXPERIMENT_NAME, or else the data set's name."""
 
 
 @dataclass(frozen=True)

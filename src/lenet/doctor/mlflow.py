@@ -8,16 +8,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lenet.core.project import Project
-from lenet.core.urls import with_password
+from lenet.core.urls import with_password, without_password
 from lenet.doctor.finding import Finding, count, join_names, ok, problem, warning
-from lenet.runs.run_dir import RunDir, all_runs
-from lenet.tracking.run_ref import recorded_run_ref
-from lenet.tracking.run_sync import run_difference
-from lenet.tracking.store import database_path, shown_uri, tracking_uri
-from lenet.tracking.sync import unsynced_runs, unsynced_searches
+from lenet.runs.run_dir import all_runs
+from lenet.tracking.entities import TrackedRun
+from lenet.tracking.store import tracking_uri
+from lenet.tracking.store_errors import database_path
+from lenet.tracking.sync import Failures, find_unsynced
 
 BUSY_SECONDS = 5.0
 HTTP_SECONDS = 5.0
+MAX_FINDINGS = 5
 SYNC = "lenet sync"
 
 
@@ -58,24 +59,18 @@ def _check_store(project: Project, uri: str) -> list[Finding]:
         try:
             requests.get(f"{with_password(uri)}/health", timeout=HTTP_SECONDS).raise_for_status()
         except requests.RequestException as error:
-            text = f"{shown_uri(uri)} does not answer ({type(error).__name__})"
+            text = f"{without_password(uri)} does not answer ({type(error).__name__})"
             return [problem(text, f"start the server, then `{SYNC}`")]
     return []
 
 
 def _check_content(project: Project, uri: str) -> list[Finding]:
-    runs = [f"{run.short}{_differences(run, store)}" for run, store, _ in unsynced_runs(project)]
-    searches = [folder.name for folder in unsynced_searches(project)]
     findings = []
-    if runs:
-        findings.append(warning(f"{count(len(runs), 'run')} not in MLflow as they are: {join_names(runs)}", SYNC))
-    if searches:
-        text = f"{count(len(searches), 'search', 'searches')} not in MLflow as they are: {join_names(searches)}"
+    for one in find_unsynced(project, Failures()):  # the checks of runs and searches report the damaged ones
+        kind = "run" if isinstance(one.tracked, TrackedRun) else "search"
+        text = f"{kind} {one.tracked.name} differs in MLflow: {join_names(one.differences)}"
         findings.append(warning(text, SYNC))
-    return findings or [ok(f"{shown_uri(uri)} shows {count(len(all_runs(project)), 'run')} as they are")]
-
-
-def _differences(run: RunDir, uri: str) -> str:
-    path, (ref, _) = database_path(uri), recorded_run_ref(run, uri)
-    found = run_difference(run, path, ref.run_id) if path is not None and ref is not None else None
-    return f" ({join_names(found.words())})" if found else ""
+    if len(findings) > MAX_FINDINGS:
+        findings = [*findings[:MAX_FINDINGS], warning(f"{len(findings) - MAX_FINDINGS} more differ in MLflow", SYNC)]
+    shown = f"{without_password(uri)} shows {count(len(all_runs(project)), 'run')} as they are"
+    return findings or [ok(shown)]

@@ -39,7 +39,7 @@ def validate_resources(project: Project, config: Config) -> None:
 
         choose_accelerator(config)
     tracking_uri(project, config.tracking.uri)
-    experiment_name(config.tracking.experiment)
+    experiment_name(config)
     prepared = project.prepared(config.data.name)
     if (prepared / CARD).is_file():
         order = load_training(prepared).order
@@ -109,11 +109,11 @@ class Runner:
 
     def place(self, folder: RunDir, config: Config) -> MlflowRunRef | None:
         """Return where MLflow shows a run, once it does."""
-        return recorded_run_ref(folder, tracking_uri(self.project, config.tracking.uri))[0]
+        return recorded_run_ref(folder, tracking_uri(self.project, config.tracking.uri))
 
     def _settled(self, folder: RunDir, config: Config) -> Config:
         """Return the config with the experiment that shows the run, and say so where that is not the one asked for."""
-        found, asked = settled(self.project, folder, config), experiment_name(config.tracking.experiment)
+        found, asked = settled(self.project, folder, config), experiment_name(config)
         is_named = config.tracking.experiment is not None or bool(os.environ.get(EXPERIMENT_VARIABLE))
         if is_named and found.tracking.experiment != asked:
             self._tell(
@@ -123,9 +123,9 @@ class Runner:
         return found
 
     def _follower(self, config: Config) -> BackgroundSync:
-        key = (tracking_uri(self.project, config.tracking.uri), experiment_name(config.tracking.experiment))
+        key = (tracking_uri(self.project, config.tracking.uri), experiment_name(config))
         if key not in self._followers:
-            self._followers[key] = BackgroundSync(self.project, *key, self._tell)
+            self._followers[key] = BackgroundSync(self.project, *key)
         return self._followers[key]
 
     def _tell_start(self, folder: RunDir, origin: RunMetadata) -> None:

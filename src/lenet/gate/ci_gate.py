@@ -23,7 +23,8 @@ from lenet.registry.changes import ROLLED_BACK_TAGS
 from lenet.registry.registered_model import RegisteredModel
 from lenet.registry.rollback import rolled_back_version
 from lenet.registry.versions import CHAMPION, Version
-from lenet.tracking.store import database_path, tracking_uri
+from lenet.tracking.store import tracking_uri
+from lenet.tracking.store_errors import database_path
 
 GATE_REPORT = Path("results/retrain.md")
 

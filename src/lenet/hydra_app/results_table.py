@@ -89,7 +89,7 @@ def compare_link(project: Project, rows: Sequence[Row]) -> str | None:
     places = []
     for row in rows:
         uri = tracking_uri(project, row.knobs["tracking.uri"])
-        places.append(recorded_run_ref(row.folder(project), uri)[0])
+        places.append(recorded_run_ref(row.folder(project), uri))
     found = [place for place in places if place is not None]
     if len(found) < len(rows) or not found:
         return None

@@ -23,7 +23,7 @@ from lenet.runs.run_dir import FINISHED, RunDir
 from lenet.tracking.destination import requested_destination
 from lenet.tracking.entities import MODEL_CARD as RUN_MODEL_CARD
 from lenet.tracking.run_sync import RunSync
-from lenet.tracking.store import database_path, store_errors
+from lenet.tracking.store_errors import database_path, store_errors
 
 logger = logging.getLogger(__name__)
 

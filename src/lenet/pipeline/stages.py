@@ -90,7 +90,7 @@ def evaluate_variants(project: Project, params: Params, tell: Callable[[str], No
     for variant, found in body["variants"].items():
         tell(f"{variant}: test error {found['test_error']['mean']:.2f} % (mean of {found['test_error']['n']} seeds)")
     tell(f"chosen on validation: {body['choice']['variant']}, seed {body['choice']['seed']}")
-    synchronize(project, tell)
+    synchronize(project)
 
 
 def _joined(sources: dict[str, Path]) -> str:

@@ -35,7 +35,8 @@ from lenet.registry.history import (
 )
 from lenet.registry.registered_model import RegisteredModel
 from lenet.registry.versions import CHALLENGER, CHAMPION, PREVIOUS, Version
-from lenet.tracking.store import open_store, store_errors
+from lenet.tracking.store import open_store
+from lenet.tracking.store_errors import store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -21,12 +21,12 @@ from lenet.evaluation.trained_model import WEIGHTS
 from lenet.registry.changes import LOCK
 from lenet.registry.manifest import MODEL_ID_TAG, MODEL_TAG, write_manifest
 from lenet.registry.registered_model import CONFIG, RegisteredModel
-from lenet.registry.versions import CHALLENGER, CHAMPION, Version
+from lenet.registry.versions import CHALLENGER, CHAMPION, WEIGHTS_TAG, Version
 from lenet.runs.run_dir import RunDir
 from lenet.tracking.entities import measured
+from lenet.tracking.relocation import local_path
 from lenet.tracking.run_ref import MlflowRunRef
-from lenet.tracking.store import WEIGHTS_TAG, open_store
-from lenet.tracking.uris import local_path
+from lenet.tracking.store import open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,13 +15,15 @@ from lenet.core.atomic_io import check_digest, read_json
 from lenet.core.errors import ConfigError, DamagedError, LenetError
 from lenet.core.paths import REGISTRATION
 from lenet.core.project import Project
+from lenet.core.urls import without_password
 from lenet.core.yaml_loader import read_yaml
 from lenet.evaluation.trained_model import WEIGHTS, TrainedModel, from_run
 from lenet.registry.manifest import MODEL_ID_TAG, MODEL_TAG, verify_manifest
-from lenet.registry.versions import Version, download, read_versions
+from lenet.registry.versions import WEIGHTS_TAG, Version, download, read_versions
 from lenet.runs.run_dir import FINISHED, SHORT, RunDir, all_runs, find_run
 from lenet.tracking.destination import requested_destination
-from lenet.tracking.store import WEIGHTS_TAG, database_path, shown_uri, tracking_uri
+from lenet.tracking.store import tracking_uri
+from lenet.tracking.store_errors import database_path
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +92,7 @@ class RegisteredModel:
         path = database_path(self.uri)
         if path is not None and path.is_relative_to(self.project.home):
             return str(path.relative_to(self.project.home))
-        return shown_uri(self.uri)
+        return without_password(self.uri)
 
     @property
     def versions(self) -> list[Version]:

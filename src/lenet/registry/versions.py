@@ -11,18 +11,13 @@ from pathlib import Path
 from lenet.core.errors import DamagedError, LenetError
 from lenet.core.project import Project
 from lenet.core.urls import with_password, without_password
-from lenet.tracking.relocation import here, moved_roots
-from lenet.tracking.store import (
-    BUSY_SECONDS,
-    WEIGHTS_TAG,
-    database_path,
-    open_store,
-    reason,
-    set_http_defaults,
-    shown_uri,
-    store_errors,
-)
-from lenet.tracking.uris import local_path
+from lenet.tracking.relocation import current_uri, local_path, moved_roots
+from lenet.tracking.sqlite_store import READ_SECONDS
+from lenet.tracking.store import open_store
+from lenet.tracking.store_errors import database_path, reason, set_http_defaults, store_errors
+
+WEIGHTS_TAG = "lenet.weights_sha256"
+"""Tag of a version that identifies it."""
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 MILLISECONDS = 1000
@@ -115,7 +110,7 @@ _VERSIONS = (
 
 
 def _read_database(path: Path, model: str) -> list[Version]:
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as connection:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=READ_SECONDS)) as connection:
         connection.execute("begin")  # one state of all tables
         rows = connection.execute(_VERSIONS, (model,)).fetchall()
         tags = connection.execute(
@@ -131,7 +126,7 @@ def _read_database(path: Path, model: str) -> list[Version]:
             number=str(number),
             aliases=tuple(alias for version, alias in aliases if version == number),
             tags={key: value or "" for version, key, value in tags if version == number},
-            source=here(source or "", moves),
+            source=current_uri(source or "", moves),
             run_id=run_id or "",
             created=created / MILLISECONDS,
             description=description or "",
@@ -199,5 +194,6 @@ def download(version: Version, uri: str, into: Path) -> Path:
             " readable, or `lenet register` makes a version in the store itself"
         ) from error
     raise DamagedError(
-        f"{version.label}: {shown_uri(uri)} does not have its files any more; `lenet register` makes a new version"
+        f"{version.label}: {without_password(uri)} does not have its files any more;"
+        " `lenet register` makes a new version"
     )

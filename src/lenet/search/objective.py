@@ -18,7 +18,7 @@ from lenet.search.spec import SearchSpec
 from lenet.search.storage import storage_errors
 from lenet.search.study import SearchStudy
 from lenet.search.trial_records import FINGERPRINT, RESULT
-from lenet.tracking.search_sync import ORIGIN
+from lenet.tracking.entities import ORIGIN
 
 if TYPE_CHECKING:
     from optuna import Trial

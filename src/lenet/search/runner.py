@@ -30,7 +30,8 @@ from lenet.search.trial_records import ENDED, TrialRecord, count, ranked, trial_
 from lenet.search.workers import WorkerPool, WorkerTask
 from lenet.tracking.background_sync import BackgroundSync
 from lenet.tracking.destination import TRACKING, requested_destination
-from lenet.tracking.search_sync import DESCRIPTION, LOCK, RECORD, read_search
+from lenet.tracking.run_ref import RECORD
+from lenet.tracking.search_sync import DESCRIPTION, LOCK, read_search
 from lenet.tracking.store import experiment_name, tracking_uri
 from lenet.tracking.sync import synchronize_search
 
@@ -133,8 +134,8 @@ class SearchRunner:
 
     def _choose_destination(self) -> tuple[str, str]:
         """Return the store and the experiment of the search: the requested, unless the store has it in another."""
-        tracking = self._spec.base.tracking
-        uri, experiment = tracking_uri(self._project, tracking.uri), experiment_name(tracking.experiment)
+        base = self._spec.base
+        uri, experiment = tracking_uri(self._project, base.tracking.uri), experiment_name(base)
         try:
             known = requested_destination(self._project, read_search(self.folder, DESCRIPTION))
         except (FileNotFoundError, DamagedError, ConfigError):
@@ -165,7 +166,7 @@ class SearchRunner:
         with ExitStack() as stack:
             if leads:
                 stack.enter_context(locked(self.folder / LOCK))  # MLflow shows the search as running
-            sync = BackgroundSync(self._project, *self._destination, logger.info, gives_way=True)
+            sync = BackgroundSync(self._project, *self._destination, is_low_priority=True)
             stack.callback(sync.close)
             try:
                 self._run_workers(sync)
@@ -241,7 +242,7 @@ class SearchRunner:
             draw_search(study, records, self._spec.space, objectives, self.folder / PLOTS)
             write_page(study, records, objectives, self._command(best) if best else None, self.folder / PAGE)
             write_text(drawn, table)
-        synchronize_search(self._project, self.folder, logger.info)
+        synchronize_search(self._project, self.folder)
 
     def _command(self, one: TrialRecord) -> str:
         return f"python train.py {shlex.join(self._spec.train_overrides(one.assignment))}"

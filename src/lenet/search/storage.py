@@ -24,7 +24,7 @@ from lenet.core.file_lock import is_held, locked
 from lenet.core.project import Project
 from lenet.core.urls import STUDY_VARIABLE, taken_in, with_password, without_password
 from lenet.tracking.search_sync import SEARCHES
-from lenet.tracking.store import SQLITE, database_path
+from lenet.tracking.store_errors import SQLITE, database_path
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage

@@ -1,106 +1,100 @@
-"""The projection beside a training: a thread of its own, so that training never waits for the store."""
+"""A thread that keeps MLflow up to date beside a training, which never waits for the store."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 
+from lenet.core.errors import LenetError
 from lenet.core.project import Project
+from lenet.core.urls import without_password
 from lenet.runs.run_dir import RunDir
 from lenet.tracking.run_sync import RunSync
-from lenet.tracking.store import reason, shown_uri, store_failures
+from lenet.tracking.store_errors import reason, store_failures
+
+logger = logging.getLogger(__name__)
 
 SHUTDOWN_TIMEOUT = 60.0
-"""How long a command waits at its end for a store that answers slowly."""
+"""Seconds that a command waits at its end for a slow store."""
 
 NICENESS = 10
-"""Of a follower that gives way: a tenth of a core where others compute on every one, a whole one where they do not."""
+"""Of a low-priority thread: a tenth of a core where others compute on all of them, a whole one otherwise."""
 
 
 class BackgroundSync:
-    """Projects run folders as they change. A store that is away is told of once; `lenet sync` brings it up to date.
+    """Sends runs as they change. A store that is away is reported once; `lenet sync` brings it up to date.
 
     Args:
-        project: where the folders are.
+        project: where the runs lie.
         uri: the store.
         experiment: name of the MLflow experiment.
-        say: takes a line for the user.
-        gives_way: other processes compute meanwhile, and are not to wait for the projection.
+        is_low_priority: other processes compute meanwhile and are not to wait for it.
     """
 
-    def __init__(
-        self, project: Project, uri: str, experiment: str, say: Callable[[str], None], gives_way: bool = False
-    ) -> None:
-        self._gives_way = gives_way
-        self._projection = RunSync(project, uri, experiment)
+    def __init__(self, project: Project, uri: str, experiment: str, is_low_priority: bool = False) -> None:
+        self._is_low_priority = is_low_priority
+        self._sync = RunSync(project, uri, experiment)
         self._uri = uri
-        self._say = say
         self._waiting: dict[str, RunDir] = {}
         self._unsent: set[str] = set()
         self._changed = threading.Condition()
-        self._busy = False
-        self._closing = False
-        self._warned = False
+        self._is_sending = False
+        self._is_closing = False
+        self._has_warned = False
         self._thread: threading.Thread | None = None
 
-    def changed(self, folder: RunDir) -> None:
-        """Note that a folder holds something new, and return at once; the first time, once MLflow is imported."""
-        if self._thread is None and not self._gives_way:
-            self._try(self._projection.warm)
+    def changed(self, run: RunDir) -> None:
+        """Note that a run has something new, and return at once; the first time, after MLflow's import."""
+        if self._thread is None and not self._is_low_priority:
+            self._try(self._sync.prepare)
         with self._changed:
-            self._waiting[folder.fingerprint] = folder
+            self._waiting[run.fingerprint] = run
             if self._thread is None:
-                self._thread = threading.Thread(target=self._follow, name="mlflow projection", daemon=True)
+                self._thread = threading.Thread(target=self._work, name="mlflow sync", daemon=True)
                 self._thread.start()
             self._changed.notify()
 
     def close(self, seconds: float = SHUTDOWN_TIMEOUT) -> bool:
         """Wait until all is sent, `seconds` at most; say whether the store shows everything."""
         with self._changed:
-            self._closing = True
+            self._is_closing = True
             self._changed.notify()
         if self._thread is not None:
             self._thread.join(seconds)
-        is_sent = not self._waiting and not self._unsent and not self._busy
+        is_sent = not self._waiting and not self._unsent and not self._is_sending
         if not is_sent:
             self._warn("does not answer")
         return is_sent
 
-    def _warn(self, reason: str) -> None:
-        if not self._warned:
-            self._warned = True
-            self._say(
-                f"MLflow at {shown_uri(self._uri)}: {reason}; the runs are safe, `lenet sync` brings it up to date"
-            )
+    def _warn(self, text: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            uri = without_password(self._uri)
+            logger.warning("MLflow at %s: %s; the runs are safe, `lenet sync` brings it up to date", uri, text)
 
-    def _follow(self) -> None:
-        if self._gives_way and sys.platform == "linux":  # elsewhere a thread has no priority of its own
+    def _work(self) -> None:
+        if self._is_low_priority and sys.platform == "linux":  # elsewhere a thread has no priority of its own
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while True:
             with self._changed:
-                while not self._waiting and not self._closing:
+                self._is_sending = False
+                while not self._waiting and not self._is_closing:
                     self._changed.wait()
                 if not self._waiting:
                     return
-                fingerprint = next(iter(self._waiting))
-                folder = self._waiting.pop(fingerprint)
-                self._busy = True
-            self._send(folder)
-            with self._changed:
-                self._busy = False
-
-    def _send(self, folder: RunDir) -> None:
-        if self._try(lambda: self._projection.send(folder)):
-            self._unsent.discard(folder.fingerprint)
-        else:
-            self._unsent.add(folder.fingerprint)
+                run = self._waiting.pop(next(iter(self._waiting)))
+                self._is_sending = True
+            if self._try(partial(self._sync.send, run)):
+                self._unsent.discard(run.fingerprint)
+            else:
+                self._unsent.add(run.fingerprint)
 
     def _try(self, action: Callable[[], object]) -> bool:
-        """Do something with the store, and say whether it was there."""
-        from lenet.core.errors import LenetError
-
+        """Do something with the store, and say whether it worked."""
         failures: tuple[type[Exception], ...] = (*store_failures(), OSError, LenetError)
         try:
             action()

@@ -1,8 +1,10 @@
-"""A run folder in MLflow's words: what its run there is to hold."""
+"""A run directory in MLflow's terms: parameters, metrics, tags, data sets, artifacts, status."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,17 @@ from lenet.runs.run_dir import FAILED, FINISHED, KILLED, PRUNED, RUNNING, RunDir
 from lenet.tracking.run_content import DataSet, Desired, Point
 
 FINGERPRINT_TAG = "lenet.fingerprint"
-PARENT_TAG = "mlflow.parentRunId"
+ORIGIN = "search:"
+"""In run.json, the start of an entry of `sweeps` that names a search."""
+
 MODEL_CARD = "model_card.md"
-"""In the folder of a run that was registered."""
+"""In the directory of a run that was registered."""
 
 FILES = ("config.yaml", "weights.safetensors", MODEL_CARD)
 PLOTS = "plots"
 ENDED = (FINISHED, FAILED, KILLED, PRUNED)
 SHOWN_AS = {PRUNED: KILLED}
-"""MLflow's own name of a state that it does not know; the tag lenet.state has ours."""
+"""MLflow's status for a state that it does not have; the tag lenet.state has the state itself."""
 
 DIGEST_LENGTH = 36
 """Longest digest of a data set that MLflow keeps; the whole one is a tag."""
@@ -30,8 +34,8 @@ TRAINED_ON, TESTED_ON = "training", "testing"
 VALIDATION = "val/"
 """Start of the metrics that were measured on the validation part."""
 
-PARAMETER_CHARACTERS, TAG_CHARACTERS = 6000, 8000
-"""Longest values of a run's parameter and tag that MLflow keeps; it cuts longer ones."""
+MAX_PARAMETER, MAX_TAG = 6000, 8000
+"""Characters of a parameter and of a tag that MLflow keeps."""
 
 MILLISECONDS = 1000
 EVALUATION = "evaluation.json"
@@ -39,63 +43,86 @@ EVALUATION_SHAPE: Shape = {"test_digest": str, "measures": {str: float}, "interv
 
 
 def evaluation(folder: RunDir) -> dict[str, Any]:
-    """Return what the test set said of the run, or nothing where it was not asked."""
+    """Return the run's evaluation on the test set, or nothing where there is none."""
     try:
         return folder.read(EVALUATION, EVALUATION_SHAPE)
     except FileNotFoundError:
         return {}
 
 
-def desired_run(folder: RunDir, parent: str | None) -> Desired:
-    """Return what MLflow is to hold of a run.
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run directory as MLflow shows it."""
 
-    Args:
-        folder: the run.
-        parent: the id of the MLflow run of the search that alone asked for it; None: it stands for itself.
+    run: RunDir
 
-    Raises:
-        DamagedError: a file of the folder is damaged.
-        FileNotFoundError: the run was never begun.
-    """
-    identity, status = folder.identity(), folder.status()
-    # Killed before its first attempt was written down, it is as dead as one that was killed later.
-    state = folder.state() or (RUNNING if is_held(folder.lock) else KILLED)
-    attempts, tested = status["attempts"], evaluation(folder)
-    started = attempts[0]["started"] if attempts else (folder.path / "config.yaml").stat().st_mtime
-    has_ended = state in ENDED
-    ended = [attempt["ended"] for attempt in attempts if attempt["ended"] is not None]
-    tags = {FINGERPRINT_TAG: folder.fingerprint} | _tags(folder, identity, status, state)
-    return Desired(
-        key=(FINGERPRINT_TAG, folder.fingerprint),
-        name=identity["name"],
-        start_time=int(started * MILLISECONDS),
-        params={name: str(value)[:PARAMETER_CHARACTERS] for name, value in flatten(identity["config"])},
-        tags=tags if parent is None else tags | {PARENT_TAG: parent},
-        no_tags=frozenset({PARENT_TAG} if parent is None else ()),  # asked for by others since: a run of its own now
-        datasets=_datasets(identity, tested),
-        points=[*epoch_points(folder), *_tested_points(tested, folder)],
-        renewed=frozenset(tested["measures"]) if tested else frozenset(),
-        artifacts=artifacts(folder.path, FILES) if has_ended else {},
-        status=SHOWN_AS.get(state, state) if has_ended else RUNNING,
-        # None: killed, nobody saw when
-        end_time=int(ended[-1] * MILLISECONDS) if has_ended and ended else None,
-    )
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.run.path
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return self.run.short
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a process trains it, which keeps MLflow up to date itself."""
+        return is_held(self.run.lock)
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return run.json."""
+        return self.run.identity()
+
+    def content(self) -> Desired:
+        """Return what MLflow is to hold of it.
+
+        Raises:
+            DamagedError: a file of the directory is damaged.
+            FileNotFoundError: the run never started.
+        """
+        run = self.run
+        run.check_config()
+        identity, status, tested = run.identity(), run.status(), evaluation(run)
+        # Killed before its first attempt was recorded, it is as dead as one that was killed later.
+        state = run.state() or (RUNNING if self.is_busy else KILLED)
+        attempts = status["attempts"]
+        started = attempts[0]["started"] if attempts else (run.path / "config.yaml").stat().st_mtime
+        has_ended = state in ENDED
+        ended = [attempt["ended"] for attempt in attempts if attempt["ended"] is not None]
+        return Desired(
+            key=(FINGERPRINT_TAG, run.fingerprint),
+            name=identity["name"],
+            study=study_of(identity["sweeps"]),
+            start_time=int(started * MILLISECONDS),
+            params={name: str(value)[:MAX_PARAMETER] for name, value in flatten(identity["config"])},
+            tags={FINGERPRINT_TAG: run.fingerprint} | _tags(run, identity, status, state),
+            datasets=_datasets(identity, tested),
+            points=[*epoch_points(run), *_tested_points(tested, run)],
+            renewed=frozenset(tested["measures"]) if tested else frozenset(),
+            artifacts=artifacts(run.path, FILES) if has_ended else {},
+            status=SHOWN_AS.get(state, state) if has_ended else RUNNING,
+            # None: killed, at an unknown time
+            end_time=int(ended[-1] * MILLISECONDS) if has_ended and ended else None,
+        )
+
+
+def study_of(sweeps: list[str]) -> str | None:
+    """Return the search whose trial a run is; None where a user or another sweep asked for it too."""
+    studies = [sweep.removeprefix(ORIGIN) for sweep in sweeps if sweep.startswith(ORIGIN)]
+    return studies[0] if studies and len(studies) == len(sweeps) else None
 
 
 def artifacts(folder: Path, files: tuple[str, ...]) -> dict[str, Path]:
-    """Return the files of a folder that MLflow is to hold, and its plots, by name; none that is half written."""
+    """Return those of a directory's files that are there, and its plots, by name; none that is half written."""
     plots = [path for path in sorted((folder / PLOTS).glob("*.png")) if TEMPORARY_SUFFIX not in path.name]
     named = {name: folder / name for name in files} | {f"{PLOTS}/{path.name}": path for path in plots}
     return {name: path for name, path in named.items() if path.is_file()}
 
 
-def dataset_name(identity: dict[str, Any]) -> str:
-    """Return the name of the data set that a run was asked for with."""
-    return str(identity["config"]["data"]["name"])
-
-
 def _datasets(identity: dict[str, Any], tested: dict[str, Any]) -> dict[DataSet, str]:
-    name = dataset_name(identity)
+    name = str(identity["config"]["data"]["name"])
     source = json.dumps({"uri": f"data/prepared/{name}"})  # within the project, wherever that lies
     used = {DataSet(name, identity["data_digest"][:DIGEST_LENGTH], TRAINED_ON): source}
     if tested:
@@ -116,9 +143,9 @@ def epoch_points(folder: RunDir) -> list[Point]:
 
 
 def measured(folder: RunDir) -> list[tuple[Point, DataSet]]:
-    """Return what tells of a trained network: the last epoch's validation, the test set's answer, each with its data.
+    """Return a trained network's metrics on validation (last epoch) and test, each with its data set.
 
-    The validation part is one of the prepared training data, and goes by their digest.
+    The validation part belongs to the prepared training data and has their digest.
     """
     tested, history = evaluation(folder), folder.history()
     datasets = {one.context: one for one in _datasets(folder.identity(), tested)}
@@ -128,7 +155,7 @@ def measured(folder: RunDir) -> list[tuple[Point, DataSet]]:
 
 
 def _tested_points(tested: dict[str, Any], folder: RunDir) -> list[Point]:
-    """Return what the test set said, at the last epoch."""
+    """Return the metrics on the test set, at the last epoch."""
     if not tested:
         return []
     step, when = len(folder.history()), int(tested["evaluated"] * MILLISECONDS)
@@ -136,7 +163,7 @@ def _tested_points(tested: dict[str, Any], folder: RunDir) -> list[Point]:
 
 
 def _tags(folder: RunDir, identity: dict[str, Any], status: dict[str, Any], state: str) -> dict[str, str]:
-    """Return the tags that tell where a run comes from and how it stands."""
+    """Return the tags about a run's origin and state."""
     config = identity["config"]
     tags = {
         "lenet.variant": config["name"],
@@ -164,4 +191,4 @@ def _tags(folder: RunDir, identity: dict[str, Any], status: dict[str, Any], stat
             "lenet.attempts": str(len(status["attempts"])),
         }
         tags |= {f"lenet.version.{name}": value for name, value in last["versions"].items()}
-    return {name: value[:TAG_CHARACTERS] for name, value in tags.items()}
+    return {name: value[:MAX_TAG] for name, value in tags.items()}

@@ -1,8 +1,8 @@
-"""A store whose project was moved, copied or mounted elsewhere: its artifacts' paths follow it.
+"""Artifact paths of an SQLite store whose project was moved, copied or mounted elsewhere.
 
-MLflow writes absolute paths down when an experiment, a run or a model is made, and has no way to change them. An
-SQLite store's artifacts lie in `mlartifacts/` beside its file, so the paths that it made itself are known by how the
-experiments' paths end, and they are put right by SQL, under the store's lock, in one transaction.
+MLflow keeps absolute paths in experiments, runs and models and has no call that changes them: hence the SQL here, in
+one transaction. An SQLite store's artifacts lie in `mlartifacts/` beside its file; its own paths are recognized by how
+the experiments' paths end.
 """
 
 from __future__ import annotations
@@ -10,74 +10,85 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from lenet.core.file_lock import locked
 
 ARTIFACTS = "mlartifacts"
 """The folder of all artifacts, beside an SQLite store's file."""
 
-UPDATES = (
-    "update experiments set artifact_location = :now || substr(artifact_location, :length)"
-    " where substr(artifact_location, 1, :length) = :was || '/'",
-    "update runs set artifact_uri = :now || substr(artifact_uri, :length)"
-    " where substr(artifact_uri, 1, :length) = :was || '/'",
-    "update logged_models set artifact_location = :now || substr(artifact_location, :length)"
-    " where substr(artifact_location, 1, :length) = :was || '/'",
-    "update model_versions set source = :now || substr(source, :length) where substr(source, 1, :length) = :was || '/'",
-    "update model_versions set storage_location = :now || substr(storage_location, :length)"
-    " where substr(storage_location, 1, :length) = :was || '/'",
+COLUMNS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
 )
 """Wherever MLflow keeps paths of artifacts."""
 
-Moves = dict[str, str]
-"""Where a root of artifacts was, and where it is, as URIs without a slash at the end."""
-
 WAIT_SECONDS = 60.0
+
+Moves = dict[str, str]
+"""Old and new URIs of the artifacts' folder, without a slash at the end."""
 
 
 def moved_roots(connection: sqlite3.Connection, path: Path) -> Moves:
-    """Return the roots that a store made its artifacts' paths of while its file lay elsewhere; raises sqlite3.Error.
+    """Return where the artifacts' folder was when a store's paths were made, where that is not where it is now.
 
     Args:
         connection: to the store.
-        path: the store's file, as it lies now.
+        path: the store's file.
+
+    Raises:
+        sqlite3.Error: it is not a store of MLflow's.
     """
     root = path.parent / ARTIFACTS
-    if not root.is_dir():  # a copy of the file alone: its artifacts are where they were
+    if not root.is_dir():  # a copy of the file alone: the artifacts are where they were
         return {}
     found = {}
     for name, location in connection.execute("select name, artifact_location from experiments"):
         end = Path("/", name).as_uri().removeprefix("file://")
-        was = (location or "").removesuffix(end)
-        if was != location and was.startswith("file:///") and was.endswith(f"/{ARTIFACTS}") and was != root.as_uri():
-            found[was] = root.as_uri()
+        old = (location or "").removesuffix(end)
+        if old != location and old.startswith("file:///") and old.endswith(f"/{ARTIFACTS}") and old != root.as_uri():
+            found[old] = root.as_uri()
     return found
 
 
-def here(uri: str, moves: Moves) -> str:
-    """Return where artifacts are that lay at a URI before the store was moved."""
-    for was, now in moves.items():
-        if uri.startswith(f"{was}/"):
-            return f"{now}{uri.removeprefix(was)}"
+def current_uri(uri: str, moves: Moves) -> str:
+    """Return the URI of artifacts after the moves."""
+    for old, new in moves.items():
+        if uri.startswith(f"{old}/"):
+            return f"{new}{uri.removeprefix(old)}"
     return uri
 
 
-def relocate(path: Path, lock: Path) -> bool:
-    """Have a store's paths follow it where it was moved, and say whether it was.
+def local_path(uri: str) -> Path | None:
+    """Return the folder that a `file:` URI or an absolute path names, or None where it is not on this machine."""
+    parts = urlsplit(uri)
+    if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
+        return Path(unquote(parts.path))
+    return Path(uri) if not parts.scheme and uri.startswith("/") else None
+
+
+def relocate(path: Path, lock: Path) -> None:
+    """Correct all paths of a store that was moved.
 
     Args:
         path: the store's file.
-        lock: held by whoever makes the store ready.
+        lock: held meanwhile.
 
     Raises:
-        sqlite3.Error: it is no store of MLflow's, or of a version that is not known here.
+        sqlite3.Error: it is not a store of MLflow's, or of an unknown version.
     """
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=WAIT_SECONDS)) as connection:
         if not moved_roots(connection, path):
-            return False
+            return
     with locked(lock), closing(sqlite3.connect(path, timeout=WAIT_SECONDS)) as connection, connection:
         connection.execute("begin immediate")
-        for was, now in moved_roots(connection, path).items():
-            for update in UPDATES:
-                connection.execute(update, {"was": was, "now": now, "length": len(was) + 1})
-    return True
+        for old, new in moved_roots(connection, path).items():
+            for table, column in COLUMNS:
+                connection.execute(
+                    f"update {table} set {column} = :new || substr({column}, :length)"  # noqa: S608  (constants)
+                    f" where substr({column}, 1, :length) = :old || '/'",
+                    {"old": old, "new": new, "length": len(old) + 1},
+                )

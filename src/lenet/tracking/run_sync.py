@@ -1,94 +1,91 @@
-"""MLflow as a projection of the run folders: whatever a folder holds and the store lacks is sent, nothing twice."""
+"""Bring an MLflow store up to date with the directories of runs and searches; nothing is sent twice."""
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
-from lenet.core.atomic_io import canonical_json, sha256_bytes, sha256_file
+from lenet.core.errors import LenetError
 from lenet.core.file_lock import locked
 from lenet.core.project import Project
 from lenet.runs.run_dir import RunDir
-from lenet.tracking.entities import MODEL_CARD, PLOTS, desired_run, evaluation
-from lenet.tracking.run_content import Actual, Difference, compare
-from lenet.tracking.run_ref import MlflowRunRef, record_run_ref, recorded_artifacts, recorded_run_ref
-from lenet.tracking.search_sync import SEARCHES, STUDY_TAG, ensure_parent, send_search, study_of
-from lenet.tracking.sqlite_rows import find_runs, read_run, reading
-from lenet.tracking.store import SQLITE, database_path, experiment_id, open_store, set_http_defaults
+from lenet.tracking.entities import TrackedRun
+from lenet.tracking.run_content import Actual, Desired, compare
+from lenet.tracking.run_ref import MlflowRunRef, SyncRecord, read_record, write_record
+from lenet.tracking.search_sync import SEARCHES, STUDY_TAG, TrackedSearch
+from lenet.tracking.sqlite_store import find_runs, read_run, reading
+from lenet.tracking.store import experiment_id, open_store
+from lenet.tracking.store_errors import database_path, set_http_defaults
 
 if TYPE_CHECKING:
-    from lenet.tracking.reconcile import Reconciler
+    from lenet.tracking.run_writer import RunWriter
+
+LOCK = "projection.lock"
 
 
-def token(folder: RunDir) -> str:
-    """Return a digest of all that is projected of a folder, to see whether a server was sent it.
+class Tracked(Protocol):
+    """A run or a search that MLflow shows."""
 
-    Raises:
-        DamagedError: one of its files is damaged or another run's.
-    """
-    folder.check_config()
-    plots = sorted((folder.path / PLOTS).glob("*.png"))
-    seen = [folder.identity(), folder.status(), folder.state(), folder.history(), evaluation(folder)]
-    card = folder.path / MODEL_CARD
-    cards = [sha256_file(card)] if card.is_file() else []
-    return sha256_bytes(canonical_json([seen, [[path.name, path.stat().st_size] for path in plots], *cards]).encode())
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
 
+    @property
+    def name(self) -> str:
+        """How messages call it."""
 
-def is_up_to_date(folder: RunDir, uri: str) -> bool:
-    """Say, without importing mlflow, whether a store shows all of the folder: an SQLite store, or was sent it.
+    @property
+    def is_busy(self) -> bool:
+        """Whether a process works at it, which keeps MLflow up to date itself."""
 
-    Raises:
-        DamagedError: a file of the folder is damaged.
-    """
-    now = token(folder)  # first: what is damaged is not sent, wherever it has been shown before
-    place, known = recorded_run_ref(folder, uri)
-    path = database_path(uri)
-    if place is None:
-        return False
-    if path is not None:
-        try:
-            found = run_difference(folder, path, place.run_id)
-        except sqlite3.Error:  # busy, or of another version of mlflow: it cannot be looked into
-            pass
-        else:
-            return found is not None and not found
-    return known == now
+    def identity(self) -> Mapping[str, Any]:
+        """Return what was requested, with the store and the experiment in it."""
+
+    def content(self) -> Desired:
+        """Return what MLflow is to hold of it."""
 
 
-def run_difference(folder: RunDir, path: Path, run_id: str) -> Difference | None:
-    """Return how a folder and its run in an SQLite store differ, or None where that has no such run.
+def is_up_to_date(run: RunDir, uri: str) -> bool:
+    """Say whether a store shows all of a run; see `differences`."""
+    return not differences(TrackedRun(run), uri)
 
-    Args:
-        folder: the run.
-        path: the store's file.
-        run_id: the run's id there.
+
+def differences(tracked: Tracked, uri: str) -> list[str]:
+    """Return what a store shows otherwise than it is, such as `metric val/error`; does not import mlflow.
+
+    An SQLite store is compared; for a server it is known only whether all of it was sent.
 
     Raises:
-        DamagedError: a file of the folder is damaged.
-        sqlite3.Error: the file cannot be read, or is no store that is known here.
+        DamagedError: a file of the run or the search is damaged.
     """
-    if not path.is_file():
-        return None
-    study = study_of(folder.identity()["sweeps"])
-    with reading(path) as connection:
-        actual = read_run(connection, path, run_id)
-        if actual is None:
-            return None
-        parents = [] if study is None else find_runs(connection, STUDY_TAG, study, actual.experiment_id)
-    if study is not None and not parents:
-        return None
-    actual.sent = recorded_artifacts(folder, MlflowRunRef(f"{SQLITE}{path}", actual.experiment_id, run_id))
-    return compare(
-        desired_run(folder, parents[0] if parents else None), actual, is_exact=path.is_relative_to(folder.home)
-    )
+    desired = tracked.content()  # first: nothing damaged counts as up to date
+    record, path = read_record(tracked.folder, uri), database_path(uri)
+    if record is None:
+        return ["all of it"]
+    if path is None:
+        return [] if record.token == desired.digest() else ["what is new"]
+    try:
+        with reading(path) as connection:
+            actual = read_run(connection, path, record.run_id)
+            if actual is None:
+                return ["all of it"]
+            if desired.study is not None:
+                parents = find_runs(connection, (STUDY_TAG, desired.study), actual.experiment_id)
+                if not parents:
+                    return ["its search"]
+                desired = desired.nested_in(parents[0])
+    except LenetError:  # sending it says why
+        return ["all of it"]
+    actual.sent = dict(record.artifacts)
+    return compare(desired, actual, is_exact=path.is_relative_to(tracked.folder.parents[1])).names()
 
 
 class RunSync:
-    """Sends run folders to one store. Not for several threads at once.
+    """Sends runs and searches to one experiment of one store. Not for several threads at once.
 
     Args:
-        project: where the folders are.
+        project: where they lie.
         uri: the store.
         experiment: name of the MLflow experiment.
     """
@@ -97,15 +94,16 @@ class RunSync:
         self._project = project
         self._uri = uri
         self._experiment = experiment
-        self._reconciler: Reconciler | None = None
-        self._known: dict[str, Actual] = {}
+        self._is_database = database_path(uri) is not None
+        self._writer: RunWriter | None = None
+        self._known: dict[Path, Actual] = {}
+        """What a server holds, so that it is not asked at each epoch; an SQLite store is compared each time."""
         self._parents: dict[str, str] = {}
 
-    def warm(self) -> None:
-        """Import MLflow and open an SQLite store: seconds of Python that a training beside them would pay for.
+    def prepare(self) -> None:
+        """Import MLflow and open an SQLite store: seconds that the first epoch of a training beside would lose.
 
-        Two threads of Python share one interpreter, so a training's first epoch takes longer by as much as it overlaps.
-        A server is not waited for here.
+        Both threads share Python's lock. A server is not waited for.
 
         Raises:
             MlflowException, LenetError: the store cannot be opened.
@@ -113,56 +111,56 @@ class RunSync:
         set_http_defaults()
         import mlflow  # noqa: F401
 
-        if database_path(self._uri) is not None:
-            self._connect()
+        if self._is_database:
+            self.connect()
 
-    def connect(self) -> None:
-        """Open the store and its experiment, made where it is not there; raises as `send`."""
-        self._connect()
-
-    def send(self, folder: RunDir) -> MlflowRunRef:
-        """Bring the store up to date with a folder; what it holds already is not sent again.
-
-        Raises:
-            MlflowException, OSError: the store is away or refuses; sending again later goes on where this ended.
-        """
-        reconciler = self._connect()
-        with locked(folder.path / "projection.lock"):
-            # What arrived of a send that fails is not known: the store is asked next time.
-            actual = self._known.pop(folder.fingerprint, None)
-            actual = self._send(reconciler, folder, actual)
-            if database_path(self._uri) is None:  # any other is looked into each time
-                self._known[folder.fingerprint] = actual
-        return MlflowRunRef(self._uri, actual.experiment_id, actual.run_id)
-
-    def send_search(self, folder: Path) -> str:
-        """Bring the store up to date with a search's folder, and return the id of its run; raises as `send`."""
-        return send_search(self._connect(), self._uri, folder)
-
-    def _connect(self) -> Reconciler:
-        if self._reconciler is None:
-            from lenet.tracking.reconcile import Reconciler
+    def connect(self) -> RunWriter:
+        """Open the store and its experiment, which is created where there is none; raises as `send`."""
+        if self._writer is None:
+            from lenet.tracking.run_writer import RunWriter
 
             client = open_store(self._project, self._uri)
-            experiment = experiment_id(client, self._project, self._uri, self._experiment)
-            self._reconciler = Reconciler(client, self._uri, experiment, self._project.home)
-        return self._reconciler
+            experiment = experiment_id(client, self._uri, self._experiment)
+            self._writer = RunWriter(client, self._uri, experiment, self._project.home)
+        return self._writer
 
-    def _send(self, reconciler: Reconciler, folder: RunDir, actual: Actual | None) -> Actual:
-        now = token(folder)
-        desired = desired_run(folder, self._parent(reconciler, folder))
-        if actual is None:
-            actual = reconciler.find(desired)
-            if actual is not None:
-                actual.sent = recorded_artifacts(folder, MlflowRunRef(self._uri, actual.experiment_id, actual.run_id))
-        actual = reconciler.bring(desired, actual)
-        record_run_ref(folder, MlflowRunRef(self._uri, actual.experiment_id, actual.run_id), now, actual.sent)
-        return actual
+    def send(self, run: RunDir) -> MlflowRunRef:
+        """Bring the store up to date with a run.
 
-    def _parent(self, reconciler: Reconciler, folder: RunDir) -> str | None:
-        study = study_of(folder.identity()["sweeps"])
-        if study is None:
-            return None
-        if study not in self._parents or database_path(self._uri) is not None:
-            self._parents[study] = ensure_parent(reconciler, self._project.home / SEARCHES / study)
+        Raises:
+            MlflowException, OSError, LenetError: the store is away or refuses; sending again goes on from there.
+        """
+        return self.send_tracked(TrackedRun(run))
+
+    def send_search(self, folder: Path) -> MlflowRunRef:
+        """Bring the store up to date with a search; raises as `send`."""
+        return self.send_tracked(TrackedSearch(folder))
+
+    def send_tracked(self, tracked: Tracked) -> MlflowRunRef:
+        """Bring the store up to date with a run or a search; raises as `send`."""
+        writer = self.connect()
+        with locked(tracked.folder / LOCK):
+            desired = tracked.content()
+            token = "" if self._is_database else desired.digest()
+            if desired.study is not None:
+                desired = desired.nested_in(self._parent(writer, desired.study))
+            actual = self._known.pop(tracked.folder, None)  # after a failure the store is asked what arrived
+            if actual is None:
+                actual, record = writer.find(desired), read_record(tracked.folder, self._uri)
+                if actual is not None and record is not None and record.run_id == actual.run_id:
+                    actual.sent = dict(record.artifacts)
+            actual = writer.write(desired, actual)
+            record = SyncRecord(actual.experiment_id, actual.run_id, token, actual.sent)
+            write_record(tracked.folder, self._uri, record)
+            if not self._is_database:
+                self._known[tracked.folder] = actual
+        return MlflowRunRef(self._uri, actual.experiment_id, actual.run_id)
+
+    def _parent(self, writer: RunWriter, study: str) -> str:
+        """Return the id of a search's run, which is created where there is none."""
+        if study not in self._parents or self._is_database:
+            search = TrackedSearch(self._project.home / SEARCHES / study)
+            with locked(search.folder / LOCK):
+                found = writer.find(search.outline()) or writer.write(search.outline(), None)
+            self._parents[study] = found.run_id
         return self._parents[study]
