@@ -203,7 +203,7 @@ def test_a_second_terminal_joins_and_ctrl_c_leaves_a_study_that_goes_on(shell: S
     wait(lambda: states(shell.home), first)
     refused = shell.run(command(12, workers=1, more=long), check=False)
     assert refused.returncode == 1
-    assert "add --join" in refused.stderr
+    assert "--join" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     second = shell.start(command(12, workers=1, more=f"{long} --join"))
     wait(lambda: len(running_workers(shell.home)) == 2, first)

@@ -110,7 +110,9 @@ class SearchRunner:
             if not leads and not is_joining:
                 holder = self._storage.holder(self._name, LEADER_LOCK)
                 by = f"process {holder}" if holder else "another command"
-                raise LenetError(f"{self._name}: {by} runs this search; --join (hydra.sweeper.join=true) helps it")
+                raise LenetError(
+                    f"{self._name}: {by} runs this search; add --join (or hydra.sweeper.join=true) to help it"
+                )
             self._write_description()
             logger.info(f"study {self._name} in {self._storage.url}")
             if requeued := self._study.requeue_lost():
