@@ -84,7 +84,7 @@ def read_sweep(
     from lenet.config.hydra_errors import translate_hydra_errors
     from lenet.hydra_app.main import compose_job, project_of
     from lenet.search.search_space import read_space
-    from lenet.search.spec import make_spec
+    from lenet.search.spec import OWN, make_spec
     from lenet.search.storage import study_url
 
     project = project_of(config)
@@ -130,7 +130,8 @@ def read_sweep(
         storage=settings.storage,
         sampler_seed=settings.seed,
     )
-    return make_spec(project, search, space, fixed, partial(compose_job, config))
+    overrides = [word for word in fixed if word.lstrip("+").partition("=")[0] not in OWN]  # the search has them
+    return make_spec(project, search, space, overrides, partial(compose_job, config))
 
 
 def read_parameter(override: Override) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The search: Optuna asks, the same runs answer; many processes, one study, no configuration trained twice."""
+"""Hyperparameter search with Optuna: worker processes share a study, and each trial is a run like any other."""
