@@ -29,7 +29,7 @@ from lenet.config.schema import AdamConfig, Config
 from lenet.core.project import Project, find_project
 from lenet.data.arrays import load_training, read_card
 from lenet.data.split import split
-from lenet.models.lenet5 import build_network
+from lenet.models.classifier import build_classifier
 from lenet.training.optimizers import learning_rate_factor
 
 BYTE_SCALE = 255.0
@@ -49,7 +49,7 @@ class Digits(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Return an image [1, 32, 32] and its class."""
-        image = torch.from_numpy(self.images[index]).unsqueeze(0).float().div(BYTE_SCALE)
+        image = torch.from_numpy(self.images[index]).float().div(BYTE_SCALE)
         image = functional.pad(image, (PAD + self.shift,) * 4)
         if self.shift:  # the random crop of the image libraries
             top, left = torch.randint(0, 2 * self.shift + 1, (2,)).tolist()
@@ -63,8 +63,8 @@ class TemplateModule(lightning.LightningModule):
     def __init__(self, config: Config, steps_an_epoch: int) -> None:
         super().__init__()
         self.config, self.steps_an_epoch = config, steps_an_epoch
-        self.net = build_network(config.model, config.data.classes)
-        classes = config.data.classes
+        self.net = build_classifier(config).network
+        classes = len(config.data.classes)
         self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
         self.train_acc = MulticlassAccuracy(classes, average="micro")
         self.val_acc = MulticlassAccuracy(classes, average="micro")
@@ -116,9 +116,14 @@ def loaders(project: Project, config: Config) -> tuple[DataLoader[Any], DataLoad
     prepared = project.prepared(config.data.name)
     arrays, card = load_training(prepared), read_card(prepared)
     train, held_out = split(arrays.order, config.data.train_size, config.data.validation_size)
-    scale = (card["mean"], card["deviation"])
-    seen = Digits(arrays.images[train], arrays.labels[train], *scale, shift=config.augmentation.shift)
-    unseen = Digits(arrays.images[held_out], arrays.labels[held_out], *scale, shift=0)
+    seen = Digits(
+        arrays.images[train],
+        arrays.labels[train],
+        card["mean"][0],
+        card["deviation"][0],
+        shift=config.augmentation.shift,
+    )
+    unseen = Digits(arrays.images[held_out], arrays.labels[held_out], card["mean"][0], card["deviation"][0], shift=0)
     size = config.trainer.batch_size
     return (
         DataLoader(seen, batch_size=size, shuffle=True, num_workers=0),

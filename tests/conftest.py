@@ -45,7 +45,15 @@ VARIABLES = (
 TREE: dict[str, Any] = {
     "name": "tiny_variant",
     "seed": 1,
-    "data": {"name": "tiny", "classes": CLASSES, "train_size": TRAIN, "validation_size": VALIDATION},
+    "data": {
+        "name": "tiny",
+        "channels": 1,
+        "height": 28,
+        "width": 28,
+        "classes": [f"pattern {number}" for number in range(CLASSES)],
+        "train_size": TRAIN,
+        "validation_size": VALIDATION,
+    },
     "model": {
         "name": "lenet5",
         "activation": "tanh",
@@ -124,7 +132,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (raw / name).write_bytes(content)
     origin: dict[str, Any] = {role: {"name": role, "sha256": sha256_bytes(body)} for role, body in files.items()}
     origin["sources"] = [{"name": "folder", "path": str(raw)}]
-    body = {"name": "tiny", "classes": CLASSES, "train_size": TRAIN, "validation_size": VALIDATION, "origin": origin}
+    body = TREE["data"] | {"origin": origin}
     (root / "conf" / "data").mkdir(parents=True)
     (root / "conf" / "data" / "tiny.yaml").write_text(yaml.safe_dump(body, sort_keys=False))
     prepare(load_data_config(root / "conf", "tiny"), raw, root / "data" / "prepared" / "tiny")

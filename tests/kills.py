@@ -190,7 +190,7 @@ def main() -> None:
 
     import lenet.evaluation.predict
     import lenet.gate.promote
-    import lenet.models.preprocessing
+    import lenet.models.classifier
     import lenet.registry.rollback  # noqa: F401
 
     torch.set_num_threads(1)

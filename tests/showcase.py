@@ -15,14 +15,14 @@ import torch
 import yaml
 from safetensors.torch import load, save
 
+from lenet.config.networks import ModelConfig
 from lenet.config.params import Params, read_params
-from lenet.config.schema import Config, ModelConfig
+from lenet.config.schema import Config
 from lenet.core.atomic_io import sha256_bytes, sha256_file, write_bytes
 from lenet.core.project import Project
 from lenet.data.arrays import load_training, read_card, training_digest
 from lenet.gate.promote import PromotionResult, ensure_champion, promote
-from lenet.models.lenet5 import build_network
-from lenet.models.preprocessing import Classifier, PadAndNormalize
+from lenet.models.classifier import build_classifier
 from lenet.registry.register import register
 from lenet.registry.registered_model import RegisteredModel
 from lenet.registry.versions import Version
@@ -52,9 +52,7 @@ def taught(prepared: Path, config: Config) -> bytes:
 def teach(prepared: Path, config: Config) -> bytes:
     card, arrays = read_card(prepared), load_training(prepared)
     torch.manual_seed(1)
-    reader = Classifier(
-        PadAndNormalize(card["mean"], card["deviation"]), build_network(config.model, config.data.classes)
-    )
+    reader = build_classifier(config, card["mean"], card["deviation"])
     optimizer = torch.optim.Adam(reader.network.parameters(), lr=3e-3)
     images, labels = torch.from_numpy(arrays.images), torch.from_numpy(arrays.labels).long()
     for step in range(STEPS):

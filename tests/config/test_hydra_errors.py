@@ -44,7 +44,7 @@ WRONG = {
     "experiment=lenet5/x": f"experiment=lenet5/x: must be one of {OPTIONS}",
     "experiment={a:1}": f"experiment: must be one of {OPTIONS}",
     "model=/data/mnist": "model=/data/mnist: must be one of lenet5",
-    "model=../data/mnist": "model.classes: no such key",
+    "model=../data/mnist": "model.name=mnist: must be one of lenet5",
     "optimizer=adam.learning_rate": "must be one of adam, adamw, sgd",
     "trainer=GPU": "trainer=GPU: must be one of auto, cpu, gpu",
     "=3": "=3: must be the name of an option",

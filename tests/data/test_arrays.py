@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_set import CLASSES, Tiny
+from tiny_set import NAMED, Tiny
 
 from lenet.config.schema import DataConfig
 from lenet.core.atomic_io import write_json
@@ -16,7 +16,7 @@ from lenet.data.prepare import prepare
 @pytest.fixture
 def prepared(tiny: Tiny, tmp_path: Path) -> Path:
     folder = tmp_path / "prepared" / "tiny"
-    prepare(DataConfig("tiny", CLASSES, None, 20, tiny.origin()), tiny.write(tmp_path / "raw"), folder)
+    prepare(DataConfig("tiny", 1, 28, 28, tuple(NAMED), None, 20, tiny.origin()), tiny.write(tmp_path / "raw"), folder)
     return folder
 
 
@@ -28,11 +28,11 @@ def flip(path: Path, bit: int) -> None:
 
 def test_arrays_come_back(prepared: Path, tiny: Tiny) -> None:
     arrays = load_training(prepared)
-    assert np.array_equal(arrays.images, tiny.arrays["train_images"])
+    assert np.array_equal(arrays.images, tiny.arrays["train_images"][:, None])
     assert np.array_equal(arrays.labels, tiny.arrays["train_labels"])
     assert (arrays.images.dtype, arrays.labels.dtype, arrays.order.dtype) == (np.uint8, np.uint8, np.int64)
     images, labels = load_test(prepared)
-    assert np.array_equal(images, tiny.arrays["test_images"])
+    assert np.array_equal(images, tiny.arrays["test_images"][:, None])
     assert np.array_equal(labels, tiny.arrays["test_labels"])
 
 
@@ -73,5 +73,5 @@ def test_a_folder_that_is_not_there_says_what_to_run(tmp_path: Path, read: objec
 
 def test_a_card_of_another_version_is_refused(prepared: Path) -> None:
     write_json(prepared / "card.json", {**read_card(prepared), "format": 0})
-    with pytest.raises(DamagedError, match="has format 0, this version reads 1; run: lenet prepare tiny"):
+    with pytest.raises(DamagedError, match="has format 0, this version reads 2; run: lenet prepare tiny"):
         read_card(prepared)

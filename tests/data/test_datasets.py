@@ -15,6 +15,7 @@ from lenet.data.datasets import ensure_prepared, load_data_config
 from lenet.data.download.fetch import origin_files
 
 CONF = Path(__file__).parents[2] / "conf"
+THIRD = "name: third\nchannels: 1\nheight: 28\nwidth: 28\nclasses: [a, b]\ntrain_size: null\nvalidation_size: 1\n"
 
 
 def test_a_third_set_needs_one_file_and_no_code(project: Project, tiny: Tiny, tmp_path: Path, said: list[str]) -> None:
@@ -22,7 +23,7 @@ def test_a_third_set_needs_one_file_and_no_code(project: Project, tiny: Tiny, tm
     tiny.write_config(project.conf, "third", {"name": "folder", "path": str(given)})
     folder = ensure_prepared(project, "third", said.append)
     assert folder == project.prepared("third")
-    assert load_training(folder).images.shape == (120, 28, 28)
+    assert load_training(folder).images.shape == (120, 1, 28, 28)
     assert said == [f"{given}: brought {', '.join(tiny.files)}", f"third: prepared in {folder}"]
 
 
@@ -76,9 +77,11 @@ def test_an_unknown_name_lists_the_known_ones(project: Project, tiny: Tiny) -> N
     [
         ("name: [", "not readable as YAML"),
         ("", "must be a group of keys"),
-        ("name: third", "data.classes is missing"),
-        ("name: third\nclasses: ten\ntrain_size: null\nvalidation_size: 1", "data.classes=ten: must be a whole number"),
-        ("name: other\nclasses: 10\ntrain_size: null\nvalidation_size: 1", "data.name=other: must be third"),
+        ("name: third", "data.channels is missing"),
+        (THIRD.replace("[a, b]", "10"), "data.classes=10: must be a list"),
+        (THIRD.replace("[a, b]", "[a]"), "data.classes: names 1 classes"),
+        (THIRD.replace("[a, b]", "[a, b, a]"), "data.classes: names 'a' twice"),
+        (THIRD.replace("third", "other"), "data.name=other: must be third"),
     ],
 )
 def test_a_broken_file_is_one_line(project: Project, text: str, complaint: str) -> None:
@@ -95,7 +98,7 @@ def test_a_broken_file_is_one_line(project: Project, text: str, complaint: str) 
 def test_a_set_without_an_origin_cannot_be_fetched(project: Project) -> None:
     path = project.conf / "data" / "third.yaml"
     path.parent.mkdir(parents=True)
-    path.write_text("name: third\nclasses: 10\ntrain_size: null\nvalidation_size: 1\n")
+    path.write_text(THIRD)
     assert load_data_config(project.conf, "third").origin is None
     with pytest.raises(ConfigError, match=r"data\.origin is missing"):
         ensure_prepared(project, "third")
@@ -104,7 +107,7 @@ def test_a_set_without_an_origin_cannot_be_fetched(project: Project) -> None:
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_the_projects_own_sets(name: str) -> None:
     data = load_data_config(CONF, name)
-    assert (data.name, data.classes) == (name, 10)
+    assert (data.name, len(data.classes), data.image_shape) == (name, 10, (1, 28, 28))
     assert data.origin is not None
     assert len({file.sha256 for file in origin_files(data.origin).values()}) == 4
     first_line = (CONF / "data" / f"{name}.yaml").read_text().splitlines()[0]

@@ -12,8 +12,8 @@ import torch
 from lenet.config.schema import Config
 from lenet.core.atomic_io import sha256_file, write_json
 from lenet.core.errors import ConfigError, DataError
-from lenet.data.arrays import load_training, read_card
-from lenet.data.device_dataset import load_to_device, load_windows_to_device, pixel_statistics
+from lenet.data.arrays import channel_statistics, load_training, read_card
+from lenet.data.device_dataset import load_to_device, load_windows_to_device
 from lenet.data.split import split
 
 CPU = torch.device("cpu")
@@ -29,8 +29,8 @@ def test_parts_are_those_of_the_split_and_the_card(make_config: Callable[..., Co
     assert np.array_equal(placed.validation.images.numpy(), arrays.images[held_out])
     assert np.array_equal(placed.validation.labels.numpy(), arrays.labels[held_out])
     pixels = arrays.images[train] / 255
-    assert placed.mean == pytest.approx(pixels.mean(), rel=1e-9)
-    assert placed.deviation == pytest.approx(pixels.std(), rel=1e-9)
+    assert placed.mean == pytest.approx([pixels.mean()], rel=1e-9)
+    assert placed.deviation == pytest.approx([pixels.std()], rel=1e-9)
     assert card["name"] == data.name
 
 
@@ -66,10 +66,10 @@ def test_no_validation_part(make_config: Callable[..., Config], prepared: Path) 
 
 
 def test_windows_are_made_once_a_shift() -> None:
-    images = torch.zeros(3, 28, 28, dtype=torch.uint8)
-    assert load_windows_to_device(images, 32, 1) is load_windows_to_device(images, 32, 1)
-    assert load_windows_to_device(images, 32, 1) is not load_windows_to_device(images, 32, 2)
-    assert load_windows_to_device(images.clone(), 32, 1) is not load_windows_to_device(images, 32, 1)
+    images = torch.zeros(3, 1, 28, 28, dtype=torch.uint8)
+    assert load_windows_to_device(images, (32, 32), 1) is load_windows_to_device(images, (32, 32), 1)
+    assert load_windows_to_device(images, (32, 32), 1) is not load_windows_to_device(images, (32, 32), 2)
+    assert load_windows_to_device(images.clone(), (32, 32), 1) is not load_windows_to_device(images, (32, 32), 1)
 
 
 def test_a_set_that_is_not_prepared_and_a_part_that_is_too_large(
@@ -81,5 +81,6 @@ def test_a_set_that_is_not_prepared_and_a_part_that_is_too_large(
         load_to_device(prepared, replace(make_config().data, train_size=10**6), CPU)
 
 
-def test_pixel_statistics_of_two_pixels() -> None:
-    assert pixel_statistics(torch.tensor([[[0, 255]]], dtype=torch.uint8)) == (0.5, 0.5)
+def test_statistics_are_those_of_each_channel() -> None:
+    images = np.array([[[[0, 255]], [[51, 51]]]], dtype=np.uint8)
+    assert channel_statistics(images) == ([0.5, 0.2], [0.5, 0.0])

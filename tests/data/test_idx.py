@@ -15,7 +15,7 @@ LABELS = np.array([0, 3, 1], dtype=np.uint8)
 
 def test_images_come_back(tmp_path: Path) -> None:
     write_idx(tmp_path / "images", IMAGES)
-    assert np.array_equal(read_images(tmp_path / "images"), IMAGES)
+    assert np.array_equal(read_images(tmp_path / "images"), IMAGES[:, None])
 
 
 def test_labels_come_back(tmp_path: Path) -> None:
@@ -80,3 +80,11 @@ def test_every_flipped_header_bit_is_noticed(tmp_path: Path) -> None:
         (tmp_path / "images").write_bytes(flipped)
         with pytest.raises(DataError, match="offset"):
             read_images(tmp_path / "images")
+
+
+def test_colour_images_come_with_their_channels_first(tmp_path: Path) -> None:
+    images = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
+    write_idx(tmp_path / "images", images)
+    found = read_images(tmp_path / "images")
+    assert found.shape == (2, 3, 3, 4)
+    assert found[1, 2, 0, 3] == images[1, 0, 3, 2]

@@ -21,8 +21,8 @@ def batches(
 ) -> TrainingBatches:
     """Batches of images that hold their own number, labelled with it too."""
     numbers = torch.arange(count)
-    images = (numbers % 251 + 1).to(torch.uint8).reshape(-1, 1, 1).expand(-1, 28, 28).contiguous()
-    windows = RandomShift(images, 32, shift)
+    images = (numbers % 251 + 1).to(torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 1, 28, 28).contiguous()
+    windows = RandomShift(images, (32, 32), shift)
     return TrainingBatches(windows, numbers, size, seed, lambda: epoch, rank, world)
 
 
@@ -44,7 +44,7 @@ def test_every_image_is_shown_once_an_epoch() -> None:
 def test_images_keep_their_labels() -> None:
     for chunk in batches(count=250):
         for _, images, labels in chunk.batches():
-            assert images.shape == (len(labels), 32, 32)
+            assert images.shape == (len(labels), 1, 32, 32)
             assert torch.equal(images.flatten(1).max(dim=1).values.long(), labels % 251 + 1)
 
 
@@ -81,7 +81,7 @@ def test_order_and_distortion_are_a_function_of_seed_and_epoch() -> None:
 
 def test_the_epoch_is_asked_for_when_an_iteration_begins() -> None:
     epoch = 0
-    windows = RandomShift(torch.zeros(50, 28, 28, dtype=torch.uint8), 32, 0)
+    windows = RandomShift(torch.zeros(50, 1, 28, 28, dtype=torch.uint8), (32, 32), 0)
     found = TrainingBatches(windows, torch.arange(50), 8, 1, lambda: epoch)
     first = labels_of(found)
     epoch = 1
@@ -116,7 +116,7 @@ def test_ranks_share_each_batch_among_them(world: int, count: int) -> None:
 
 def test_ranks_cut_the_same_windows_as_one_process() -> None:
     image = torch.arange(28 * 28).reshape(28, 28) % 256
-    windows = RandomShift(image.to(torch.uint8).expand(24, 28, 28).contiguous(), 32, 2)
+    windows = RandomShift(image.to(torch.uint8).expand(24, 1, 28, 28).contiguous(), (32, 32), 2)
     labels = torch.arange(24)
 
     def images(rank: int, world: int) -> dict[int, torch.Tensor]:
@@ -130,7 +130,7 @@ def test_ranks_cut_the_same_windows_as_one_process() -> None:
 
 @pytest.mark.parametrize(("count", "sizes"), [(10, [10]), (1000, [1000]), (2300, [1000, 1000, 300])])
 def test_evaluation_keeps_the_order(count: int, sizes: list[int]) -> None:
-    images, labels = torch.zeros(count, 28, 28, dtype=torch.uint8), torch.arange(count)
+    images, labels = torch.zeros(count, 1, 28, 28, dtype=torch.uint8), torch.arange(count)
     found = EvaluationBatches(images, labels)
     parts = list(found)
     assert [len(part[1]) for part in parts] == sizes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_set import CLASSES, NAMES, TEST_IMAGES, TRAIN_IMAGES, Tiny
+from tiny_set import NAMED, NAMES, TEST_IMAGES, TRAIN_IMAGES, Tiny
 
 from lenet.config.schema import DataConfig
 from lenet.core.atomic_io import sha256_file
@@ -22,7 +22,7 @@ VALIDATION = 20
 
 
 def config(tiny: Tiny, validation_size: int = VALIDATION) -> DataConfig:
-    return DataConfig("tiny", CLASSES, None, validation_size, tiny.origin())
+    return DataConfig("tiny", 1, 28, 28, tuple(NAMED), None, validation_size, tiny.origin())
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def test_arrays_are_the_files_content(tiny: Tiny, raw: Path, prepared: Path) -> None:
     prepare(config(tiny), raw, prepared)
     for part in ("train", "test"):
-        assert np.array_equal(np.load(prepared / part / "images.npy"), tiny.arrays[f"{part}_images"])
+        assert np.array_equal(np.load(prepared / part / "images.npy"), tiny.arrays[f"{part}_images"][:, None])
         assert np.array_equal(np.load(prepared / part / "labels.npy"), tiny.arrays[f"{part}_labels"])
     order = np.load(prepared / "train" / "order.npy")
     assert np.array_equal(order, stratified_order(tiny.arrays["train_labels"]))
@@ -60,11 +60,11 @@ def test_the_card_says_what_there_is(tiny: Tiny, raw: Path, prepared: Path) -> N
         "test": {"images": TEST_IMAGES, "per_class": np.bincount(tiny.arrays["test_labels"]).tolist()},
     }
     pixels = tiny.arrays["train_images"][train] / 255
-    assert card["mean"] == pytest.approx(pixels.mean(), rel=1e-12)
-    assert card["deviation"] == pytest.approx(pixels.std(), rel=1e-12)
+    assert card["mean"] == pytest.approx([pixels.mean()], rel=1e-12)
+    assert card["deviation"] == pytest.approx([pixels.std()], rel=1e-12)
     assert card["arrays"] == {name: sha256_file(prepared / name) for name in ARRAYS}
     assert card["raw"] == {name: sha256_file(raw / name) for name in tiny.files}
-    assert (card["name"], card["classes"], card["image_shape"]) == ("tiny", CLASSES, [28, 28])
+    assert (card["name"], card["classes"], card["image_shape"]) == ("tiny", NAMED, [1, 28, 28])
 
 
 def test_preparing_again_gives_the_same_bytes(tiny: Tiny, raw: Path, prepared: Path) -> None:
@@ -103,9 +103,9 @@ def test_a_missing_raw_file(tiny: Tiny, raw: Path, prepared: Path) -> None:
         prepare(config(tiny), raw, prepared)
 
 
-def test_other_sizes_than_28_are_refused(tmp_path: Path) -> None:
+def test_images_of_another_shape_than_the_configs_are_refused(tmp_path: Path) -> None:
     tiny = Tiny(side=32)
-    with pytest.raises(DataError, match="tiny-train-images: its images are 32×32; LeNet-5 takes 28×28"):
+    with pytest.raises(DataError, match=r"1 channel of 32×32.*1 channel of 28×28"):
         prepare(config(tiny), tiny.write(tmp_path / "raw"), tmp_path / "prepared")
 
 
@@ -118,7 +118,7 @@ def test_images_and_labels_must_be_as_many(tiny: Tiny, raw: Path, prepared: Path
 
 def test_labels_must_fit_the_classes(tiny: Tiny, raw: Path, prepared: Path) -> None:
     with pytest.raises(DataError, match="is not one of 0 to 2"):
-        prepare(replace(config(tiny), classes=CLASSES - 1), raw, prepared)
+        prepare(replace(config(tiny), classes=tuple(NAMED[:-1])), raw, prepared)
 
 
 def test_impossible_sizes_and_a_missing_origin(tiny: Tiny, raw: Path, prepared: Path) -> None:

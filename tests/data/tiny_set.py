@@ -13,6 +13,7 @@ from lenet.core.atomic_io import sha256_bytes
 from lenet.data.idx import to_idx
 
 CLASSES = 4
+NAMED = [f"class {number}" for number in range(CLASSES)]
 TRAIN_IMAGES, TEST_IMAGES = 120, 40
 NAMES = {
     "train_images": "tiny-train-images",
@@ -55,7 +56,15 @@ class Tiny:
 
     def write_config(self, conf: Path, name: str, *sources: dict[str, str]) -> None:
         files = {role: {"name": file, "sha256": sha256_bytes(self.files[file])} for role, file in NAMES.items()}
-        body = {"name": name, "classes": CLASSES, "train_size": None, "validation_size": 20}
+        body = {
+            "name": name,
+            "channels": 1,
+            "height": 28,
+            "width": 28,
+            "classes": NAMED,
+            "train_size": None,
+            "validation_size": 20,
+        }
         (conf / "data").mkdir(parents=True, exist_ok=True)
         (conf / "data" / f"{name}.yaml").write_text(
             yaml.safe_dump({**body, "origin": {**files, "sources": [*sources]}})

@@ -95,7 +95,16 @@ def write_blobs(project: Path) -> None:
         name = FILES[role][0]
         (folder / name).write_bytes(content)
         origin[role] = {"name": name, "sha256": sha256_bytes(content)}
-    body = {"name": "blobs", "classes": CLASSES, "train_size": None, "validation_size": 40, "origin": origin}
+    body = {
+        "name": "blobs",
+        "channels": 1,
+        "height": 28,
+        "width": 28,
+        "classes": [f"blob {number}" for number in range(CLASSES)],
+        "train_size": None,
+        "validation_size": 40,
+        "origin": origin,
+    }
     (project / "conf" / "data" / "blobs.yaml").write_text(yaml.safe_dump(body))
 
 

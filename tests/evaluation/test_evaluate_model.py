@@ -17,8 +17,7 @@ from lenet.evaluation.evaluate_model import evaluate_model
 from lenet.evaluation.metrics import exact_interval
 from lenet.evaluation.stats.bootstrap import calibration_interval, negative_log_likelihood_interval
 from lenet.evaluation.trained_model import TrainedModel
-from lenet.models.lenet5 import build_network
-from lenet.models.preprocessing import Classifier, PadAndNormalize
+from lenet.models.classifier import build_classifier
 
 IMAGES = 230
 """More than the tiny set's own hundred, and no round number."""
@@ -31,7 +30,7 @@ def larger(prepared: Path, tmp_path: Path) -> Path:
     """The tiny set with another test part."""
     folder = shutil.copytree(prepared, tmp_path / "larger")
     source = np.random.default_rng(6)
-    np.save(folder / "test" / "images.npy", source.integers(0, 256, (IMAGES, 28, 28), dtype=np.uint8))
+    np.save(folder / "test" / "images.npy", source.integers(0, 256, (IMAGES, 1, 28, 28), dtype=np.uint8))
     np.save(folder / "test" / "labels.npy", source.integers(0, 10, IMAGES, dtype=np.uint8))
     card = read_card(folder)
     for name in ("test/images.npy", "test/labels.npy"):
@@ -45,7 +44,7 @@ def test_every_figure_is_of_all_images_at_the_confidence_that_was_asked_for(
 ) -> None:
     config, weights = make_config(seed=4), tmp_path / "weights.safetensors"
     torch.manual_seed(4)
-    reader = Classifier(PadAndNormalize(0.4, 0.3), build_network(config.model, 10)).eval()
+    reader = build_classifier(config, [0.4], [0.3]).eval()
     save_file(reader.state_dict(), weights)
     model = TrainedModel("tanh seed=4", config, "f" * 64, "d" * 64, weights, sha256_file(weights))
     row, quality = evaluate_model(model, tmp_path / "logits.npy", larger, CONFIDENCE)

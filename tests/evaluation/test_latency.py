@@ -21,12 +21,13 @@ from lenet.evaluation.latency import (
     measure_latency,
     median_latency_ms,
 )
-from lenet.models.lenet5 import build_network
-from lenet.models.preprocessing import Classifier, PadAndNormalize
+from lenet.models.classifier import Classifier, build_classifier
 
 
 class Asleep(nn.Module):
     """Takes so many milliseconds an image, but the first calls, which take longer, and looks at what it is given."""
+
+    image_shape = (1, 28, 28)
 
     def __init__(self, milliseconds: float) -> None:
         super().__init__()
@@ -45,7 +46,7 @@ class Asleep(nn.Module):
 
 def reader(make_config: Callable[..., Config], normalization: str = "none") -> Classifier:
     config = make_config(model__normalization=normalization)
-    return Classifier(PadAndNormalize(0.13, 0.31), build_network(config.model, config.data.classes))
+    return build_classifier(config, [0.13], [0.31])
 
 
 def test_milliseconds_of_a_call_without_its_warm_up() -> None:
@@ -60,14 +61,19 @@ def test_bytes_of_digits_on_one_thread_in_evaluation_mode() -> None:
     network, threads = Asleep(0.01), torch.get_num_threads()
     found = measure_latency(network, images=3)
     assert len(network.calls) == WARM_UP_CALLS + found.repeats
-    assert set(network.calls) == {(torch.Size([3, 28, 28]), torch.uint8, False, False, 1)}
+    assert set(network.calls) == {(torch.Size([3, 1, 28, 28]), torch.uint8, False, False, 1)}
     assert (torch.get_num_threads(), gc.isenabled()) == (threads, True)
+
+
+class Broken(Asleep):
+    def forward(self, images: Tensor) -> Tensor:
+        raise RuntimeError("no such layer")
 
 
 def test_a_network_that_fails_leaves_threads_and_collection_as_they_were() -> None:
     threads = torch.get_num_threads()
     with pytest.raises(RuntimeError):
-        measure_latency(nn.Linear(3, 3))
+        measure_latency(Broken(0))
     assert (torch.get_num_threads(), gc.isenabled()) == (threads, True)
 
 

@@ -12,20 +12,19 @@ from lenet.config.schema import Config
 from lenet.core.atomic_io import sha256_file
 from lenet.core.errors import DamagedError
 from lenet.evaluation.predict import load_reader, predict_digits
-from lenet.models.lenet5 import build_network
-from lenet.models.preprocessing import Classifier, PadAndNormalize
+from lenet.models.classifier import Classifier, build_classifier
 
 MakeConfig = Callable[..., Config]
 
 
 def reader_of(config: Config) -> Classifier:
     torch.manual_seed(3)
-    return Classifier(PadAndNormalize(0.13, 0.31), build_network(config.model, config.data.classes)).eval()
+    return build_classifier(config, [0.13], [0.31]).eval()
 
 
 @pytest.fixture
 def digits() -> np.ndarray:
-    return np.random.default_rng(1).integers(0, 256, (2100, 28, 28), dtype=np.uint8)
+    return np.random.default_rng(1).integers(0, 256, (2100, 1, 28, 28), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch"])

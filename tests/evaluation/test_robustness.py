@@ -12,23 +12,22 @@ from lenet.config.schema import Config
 from lenet.evaluation.metrics import misclassified
 from lenet.evaluation.predict import predict_digits
 from lenet.evaluation.robustness import DISTORTIONS, Curve, robustness, stratified_subset
-from lenet.models.lenet5 import build_network
-from lenet.models.preprocessing import Classifier, PadAndNormalize
+from lenet.models.classifier import Classifier, build_classifier
 
 
 @pytest.fixture
 def reader(make_config: Callable[..., Config]) -> Classifier:
     torch.manual_seed(3)
     config = make_config()
-    return Classifier(PadAndNormalize(0.13, 0.31), build_network(config.model, config.data.classes)).eval()
+    return build_classifier(config, [0.13], [0.31]).eval()
 
 
 @pytest.fixture
 def digits(reader: Classifier) -> tuple[np.ndarray, np.ndarray]:
     """Images and what an untrained network reads in them, but for each tenth."""
     source = np.random.default_rng(1)
-    images = np.zeros((300, 28, 28), dtype=np.uint8)
-    images[:, 4:24, 4:24] = source.integers(0, 256, (300, 20, 20))
+    images = np.zeros((300, 1, 28, 28), dtype=np.uint8)
+    images[:, 0, 4:24, 4:24] = source.integers(0, 256, (300, 20, 20))
     labels = predict_digits(reader, images).argmax(axis=1)
     labels[::10] = (labels[::10] + 1) % 10
     return images, labels
@@ -65,7 +64,7 @@ def test_a_tree_for_json_and_back(reader: Classifier, digits: tuple[np.ndarray, 
 
 
 def test_levels_ascend_and_one_of_them_changes_nothing() -> None:
-    images = torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     for kind in DISTORTIONS:
         assert list(kind.levels) == sorted(set(kind.levels))
         assert torch.equal(kind.apply(images, kind.undistorted), images)

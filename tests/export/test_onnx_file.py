@@ -23,8 +23,8 @@ from lenet.core.errors import DamagedError
 from lenet.evaluation.latency import measure_latency
 from lenet.export.onnx_file import OPSET, PIXEL_CHECK, export_onnx, read_metadata, read_opset
 from lenet.export.onnx_model import TOLERANCE, Agreement, OnnxClassifier, compare_with_torch
-from lenet.models.lenet5 import build_network
-from lenet.models.preprocessing import Classifier, PadAndNormalize
+from lenet.models.classifier import Classifier, PadAndNormalize, build_classifier
+from lenet.models.lenet5 import LeNet5
 
 REPOSITORY = Path(__file__).parents[2]
 MakeConfig = Callable[..., Config]
@@ -34,24 +34,24 @@ AGAIN = """
 import json, sys, torch
 from pathlib import Path
 from lenet.config.schema import parse_config
-from lenet.models.preprocessing import Classifier, PadAndNormalize
-from lenet.models.lenet5 import build_network
+from lenet.models.classifier import Classifier, PadAndNormalize, build_classifier
+from lenet.models.lenet5 import LeNet5
 from lenet.export.onnx_file import export_onnx
 tree, about, path = json.loads(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
 config = parse_config(tree)
 torch.manual_seed(3)
-export_onnx(Classifier(PadAndNormalize(0.13, 0.31), build_network(config.model, config.data.classes)), path, about)
+export_onnx(build_classifier(config, [0.13], [0.31]), path, about)
 """
 
 
 def reader_of(config: Config) -> Classifier:
     torch.manual_seed(3)
-    return Classifier(PadAndNormalize(0.13, 0.31), build_network(config.model, config.data.classes))
+    return build_classifier(config, [0.13], [0.31])
 
 
 @pytest.fixture(scope="module")
 def digits() -> NDArray[np.uint8]:
-    return np.random.default_rng(1).integers(0, 256, (2100, 28, 28), dtype=np.uint8)
+    return np.random.default_rng(1).integers(0, 256, (2100, 1, 28, 28), dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def digits() -> NDArray[np.uint8]:
         {},
         {"model__activation": "scaled_tanh", "model__pooling": "max"},
         {"model__activation": "relu", "model__normalization": "batch"},
-        {"model__activation": "gelu", "data__classes": 3},
+        {"model__activation": "gelu", "data__classes": ["a", "b", "c"]},
         {"model__activation": "silu"},
         {"model__activation": "sigmoid"},
     ],
@@ -83,7 +83,7 @@ def test_every_network_reads_the_same_in_onnxruntime(
     assert found.largest_difference < TOLERANCE
     for count in (1, 3):
         logits = OnnxClassifier(path).predict(digits[:count])
-        assert (logits.shape, logits.dtype) == ((count, make_config(**knobs).data.classes), np.float32)
+        assert (logits.shape, logits.dtype) == ((count, len(make_config(**knobs).data.classes)), np.float32)
 
 
 def test_what_the_file_says_of_itself(make_config: MakeConfig, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_what_the_file_says_of_itself(make_config: MakeConfig, tmp_path: Path) -
         for shape in [value.type.tensor_type.shape]
     ]
     assert shapes == [
-        ("images", onnx.TensorProto.FLOAT, ["n", 28, 28]),
+        ("images", onnx.TensorProto.FLOAT, ["n", 1, 28, 28]),
         ("logits", onnx.TensorProto.FLOAT, ["n", 10]),
         ("probabilities", onnx.TensorProto.FLOAT, ["n", 10]),
         ("class", onnx.TensorProto.INT64, ["n"]),
@@ -128,9 +128,9 @@ def test_the_file_refuses_what_are_no_bytes(
     export_onnx(reader_of(make_config()), path, {})
     session = onnxruntime.InferenceSession(str(path))
     images = digits[:3].astype(np.float32)
-    images[0, 0, :3] = 0, 255, 1
+    images[0, 0, 0, :3] = 0, 255, 1
     session.run(None, {"images": images})
-    images[2, 27, 27] = value
+    images[2, 0, 27, 27] = value
     with pytest.raises(Exception, match=PIXEL_CHECK):
         session.run(None, {"images": images})
 
@@ -169,7 +169,7 @@ def test_another_network_is_told_apart(make_config: MakeConfig, tmp_path: Path, 
     config, path = make_config(), tmp_path / "x.onnx"
     export_onnx(reader_of(config), path, {})
     torch.manual_seed(4)
-    other = Classifier(PadAndNormalize(0.13, 0.31), build_network(config.model, config.data.classes)).eval()
+    other = build_classifier(config, [0.13], [0.31]).eval()
     found = compare_with_torch(path, other, digits)
     assert found.same_answers < found.images
     assert not found.holds
@@ -206,11 +206,11 @@ def test_another_answer_is_no_agreement_however_near_the_logits(
 def test_normalisation_is_in_the_graph(make_config: MakeConfig, tmp_path: Path, digits: NDArray[np.uint8]) -> None:
     config = make_config()
     torch.manual_seed(3)
-    network = build_network(config.model, config.data.classes)
+    network = LeNet5(config.model, (1, 28, 28), 10)
     answers = []
     for mean in (0.1, 0.6):
         path = tmp_path / f"{mean}.onnx"
-        export_onnx(Classifier(PadAndNormalize(mean, 0.31), network), path, {})
+        export_onnx(Classifier(PadAndNormalize([mean], [0.31], (32, 32)), network, (1, 28, 28)), path, {})
         answers.append(OnnxClassifier(path).predict(digits[:8]))
     assert np.abs(answers[0] - answers[1]).max() > 0.01
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from lenet.config.schema import Config, ModelConfig
+from lenet.config.schema import Config
 from lenet.models.layers import ACTIVATIONS, GAINS, POOLINGS, ScaledTanh, initialize, normalization
+from lenet.models.lenet5_config import LeNet5Config
 
 MakeConfig = Callable[..., Config]
-NAMES = get_type_hints(ModelConfig)
+NAMES = get_type_hints(LeNet5Config)
 
 
 def test_scaled_tanh_passes_through_plus_and_minus_one() -> None:

@@ -20,8 +20,7 @@ from lenet.evaluation.plots.draw_quality import draw_quality
 from lenet.evaluation.plots.variants import VariantErrors, compare_errors
 from lenet.evaluation.stats.images_and_seeds import compare_recipes, error_interval
 from lenet.evaluation.trained_model import read_variant
-from lenet.models.lenet5 import build_network
-from lenet.models.preprocessing import Classifier, PadAndNormalize
+from lenet.models.classifier import build_classifier
 from lenet.pipeline.evaluate import evaluate
 from lenet.runs.run_dir import RunDir
 
@@ -45,7 +44,7 @@ class Stage:
                 path = self.built / variant / f"seed-{seed}" / "weights.safetensors"
                 path.parent.mkdir(parents=True)
                 torch.manual_seed(10 * number + seed)
-                save_file(Classifier(PadAndNormalize(0.4, 0.3), build_network(config.model, 10)).state_dict(), path)
+                save_file(build_classifier(config, [0.4], [0.3]).state_dict(), path)
                 entry: dict[str, Any] = {"seed": seed, "fingerprint": f"{number}{seed}" * 32, "config": config.tree()}
                 entry |= {"data_digest": "0" * 64, "epochs": 1}
                 entries.append(

@@ -21,7 +21,7 @@ from lenet.evaluation.trained_model import read_chosen
 from lenet.export.export_model import export_checked, export_metrics
 from lenet.export.onnx_file import read_metadata
 from lenet.export.onnx_model import TOLERANCE
-from lenet.models.preprocessing import Classifier
+from lenet.models.classifier import Classifier
 from lenet.pipeline.export import export_chosen
 from lenet.pipeline.stages import write_variant
 from lenet.registry.packaging import log_export, pack_version

@@ -42,7 +42,7 @@ def package(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def counted() -> dict[str, set[str]]:
     """The modules whose syntax trees are digested, by stage."""
-    found = {stage: source_trees(PACKAGE, code.start, code.counted, code.ignored) for stage, code in CODE.items()}
+    found = {stage: source_trees(PACKAGE, code.starts, code.counted, code.ignored) for stage, code in CODE.items()}
     return {stage: set(trees) for stage, trees in found.items()}
 
 
@@ -99,7 +99,7 @@ def test_the_budget_of_the_search_counts_and_the_number_of_its_workers_does_not(
 def test_the_search_is_told_by_what_its_study_is_named_after(project: Project, params: Params) -> None:
     told = resolve_inputs(project, params)["search"]
     body = {name: value for name, value in told.items() if name not in ("budget", "code")}
-    digest = sha256_bytes(canonical_json(body | {"data": "of the data", "code": code_digest()}).encode())
+    digest = sha256_bytes(canonical_json(body | {"data": "of the data", "code": code_digest("lenet5")}).encode())
     name = read_spec(project, search_words(params)).study_name("of the data")
     assert name == f"recipe-{digest[:12]}"
 

@@ -16,8 +16,7 @@ from lenet.config.schema import Config
 from lenet.core.atomic_io import sha256_file
 from lenet.evaluation.predict import predict_digits
 from lenet.export.onnx_file import export_onnx
-from lenet.models.lenet5 import build_network
-from lenet.models.preprocessing import Classifier, PadAndNormalize
+from lenet.models.classifier import Classifier, build_classifier
 from lenet.registry.packaging import ONNX_FILE, pack_onnx, pack_torch
 
 
@@ -25,12 +24,12 @@ from lenet.registry.packaging import ONNX_FILE, pack_onnx, pack_torch
 def network(make_config: Callable[..., Config]) -> Classifier:
     config = make_config()
     torch.manual_seed(3)
-    return Classifier(PadAndNormalize(0.13, 0.31), build_network(config.model, config.data.classes)).eval()
+    return build_classifier(config, [0.13], [0.31]).eval()
 
 
 @pytest.fixture
 def images() -> NDArray[np.uint8]:
-    return np.random.default_rng(1).integers(0, 256, (70, 28, 28), dtype=np.uint8)
+    return np.random.default_rng(1).integers(0, 256, (70, 1, 28, 28), dtype=np.uint8)
 
 
 def requirements(folder: Path) -> set[str]:
@@ -42,7 +41,7 @@ def test_the_served_onnx_model_predicts_as_the_network(
 ) -> None:
     file, folder = tmp_path / "x.onnx", tmp_path / "model"
     export_onnx(network, file, {})
-    pack_onnx(file, 10, folder)
+    pack_onnx(file, (1, 28, 28), 10, folder)
     assert sha256_file(folder / ONNX_FILE) == sha256_file(file)
     assert [path.name for path in folder.glob("*.onnx*")] == [ONNX_FILE]  # no weights in another file
     about = yaml.safe_load((folder / "MLmodel").read_text())
@@ -57,14 +56,14 @@ def test_the_served_onnx_model_predicts_as_the_network(
         assert answer["class"].tolist() == expected[:count].argmax(axis=1).tolist()
         np.testing.assert_allclose(answer["logits"], expected[:count], rtol=0, atol=1e-4)
     schema = served.metadata.signature
-    assert [(tuple(field.shape), str(field.type)) for field in schema.inputs] == [((-1, 28, 28), "float32")]
+    assert [(tuple(field.shape), str(field.type)) for field in schema.inputs] == [((-1, 1, 28, 28), "float32")]
     assert [(field.name, tuple(field.shape), str(field.type)) for field in schema.outputs] == [
         ("logits", (-1, 10), "float32"),
         ("probabilities", (-1, 10), "float32"),
         ("class", (-1,), "int64"),
     ]
     pixels = images.astype(np.float32)
-    for wrong in (pixels[:, :20], pixels.reshape(70, -1)):
+    for wrong in (pixels[:, :, :20], pixels.reshape(70, -1)):
         with pytest.raises(mlflow.exceptions.MlflowException):
             served.predict(wrong)
 
@@ -78,4 +77,4 @@ def test_torchs_own_model_predicts_as_the_network(
     for count in (1, 70):
         np.testing.assert_allclose(own.predict(images[:count]), predict_digits(network, images[:count]), atol=1e-4)
     with pytest.raises(mlflow.exceptions.MlflowException):
-        own.predict(images[:, :20])
+        own.predict(images[:, :, :20])

@@ -98,7 +98,7 @@ def test_a_run_is_trained_and_its_folder_is_the_truth(asker: Asker, config: Conf
         "config": config.tree(),
         "config_sha256": sha256_file(folder.path / "config.yaml"),
         "data_digest": asker.digest,
-        "code_digest": code_digest(),
+        "code_digest": code_digest("lenet5"),
         "overrides": ["seed=1"],
         "sweeps": ["a sweep"],
         "tracking": {"uri": None, "experiment": "lenet5"},

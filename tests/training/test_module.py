@@ -15,8 +15,8 @@ from torch import nn
 from lenet.config.schema import Config
 from lenet.data.augment import RandomShift
 from lenet.data.loader import EvaluationBatches, TrainingBatches, epoch_generator
+from lenet.models.classifier import Classifier, PadAndNormalize
 from lenet.models.lenet5 import INPUT_SIZE
-from lenet.models.preprocessing import Classifier, PadAndNormalize
 from lenet.training.module import LenetModule
 
 MakeConfig = Callable[..., Config]
@@ -39,7 +39,7 @@ def sgd(**knobs: Any) -> dict[str, Any]:
 
 def digits(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     draw = np.random.default_rng(count)
-    images = draw.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    images = draw.integers(0, 256, (count, 1, 28, 28), dtype=np.uint8)
     return torch.from_numpy(images), torch.from_numpy(draw.integers(0, CLASSES, count))
 
 
@@ -57,7 +57,7 @@ def targets(labels: NDArray[np.int64], smoothing: float) -> Array:
 def pixels(images: torch.Tensor) -> Array:
     """Images as the field hands them on, flat: normalised on the scale of 0 to 1."""
     margin = (INPUT_SIZE - images.shape[-1]) // 2
-    padded = np.pad(images.numpy().astype(np.float64), ((0, 0), (margin, margin), (margin, margin)))
+    padded = np.pad(images.numpy().astype(np.float64), ((0, 0), (0, 0), (margin, margin), (margin, margin)))
     return ((padded / 255 - MEAN) / DEVIATION).reshape(len(images), -1)
 
 
@@ -118,8 +118,9 @@ def test_steps_are_those_of_gradient_descent_by_hand(
     linear = nn.Linear(INPUT_SIZE**2, CLASSES)
     expected = ByHand(linear)
     training, validation = digits(images), digits(1007)
-    module = LenetModule(config, Classifier(PadAndNormalize(MEAN, DEVIATION), nn.Sequential(nn.Flatten(), linear)))
-    windows = RandomShift(training[0], INPUT_SIZE, 0)
+    field = PadAndNormalize([MEAN], [DEVIATION], (INPUT_SIZE, INPUT_SIZE))
+    module = LenetModule(config, Classifier(field, nn.Sequential(nn.Flatten(), linear), (1, 28, 28)))
+    windows = RandomShift(training[0], (INPUT_SIZE, INPUT_SIZE), 0)
     module.batches = TrainingBatches(windows, training[1], size, SEED, lambda: module.current_epoch)
     module.validation = EvaluationBatches(*validation)  # two batches, of unequal size
     trainer = lightning.Trainer(

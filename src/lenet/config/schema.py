@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 
 from lenet.config.data_sources import OriginConfig
-from lenet.config.validation import Bounds, Matching, Name, parse
+from lenet.config.networks import NETWORKS, ModelConfig, config_class
+from lenet.config.validation import Bounds, ByName, Matching, Name, parse
 from lenet.core.errors import ConfigError
 
 ExperimentName = Annotated[
@@ -31,6 +32,9 @@ StoreUri = Annotated[
 ]
 """A database's or a server's address; a file outside the home is one that was typed as an absolute path."""
 
+ClassName = Annotated[str, Matching(r"\S(?:.*\S)?", "a name in one line, without spaces at its ends")]
+MAX_CLASSES = 256
+
 Positive = Annotated[int, Bounds(low=1)]
 Fraction = Annotated[float, Bounds(low=0, high=1)]
 
@@ -46,8 +50,14 @@ class DataConfig:
 
     name: Name
     """Folder under data/raw and data/prepared, and the file's name in conf/data."""
-    classes: Annotated[int, Bounds(low=2, high=1000)]
-    """Number of classes; labels run from 0 to classes - 1."""
+    channels: Annotated[int, Bounds(low=1, high=16)]
+    """1 for grey images, 3 for colour."""
+    height: Annotated[int, Bounds(low=1, high=1024)]
+    """Rows of an image, in pixels."""
+    width: Annotated[int, Bounds(low=1, high=1024)]
+    """Columns of an image, in pixels."""
+    classes: tuple[ClassName, ...]
+    """The names of the classes; label 0 is the first, and 256 labels fit into a byte."""
     train_size: Positive | None
     """Training images, a stratified subset; null takes all that validation leaves."""
     validation_size: Annotated[int, Bounds(low=0)]
@@ -55,21 +65,10 @@ class DataConfig:
     origin: OriginConfig | None = None
     """Where the files come from; only fetching reads it."""
 
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The network."""
-
-    name: Literal["lenet5"]
-    """Architecture: lenet5 is the textbook network of 61,706 parameters on 32×32 inputs."""
-    activation: Literal["tanh", "scaled_tanh", "sigmoid", "relu", "gelu", "silu"]
-    """After every layer but the last; scaled_tanh is 1.7159·tanh(2a/3) (LeCun et al. 1998, Appendix A)."""
-    pooling: Literal["average", "max"]
-    """Subsampling after both convolutions."""
-    normalization: Literal["none", "batch"]
-    """Batch normalisation after both convolutions, or nothing."""
-    initialization: Literal["xavier", "kaiming", "fan_in"]
-    """Initial weights; fan_in is uniform in ±2.4/fan-in (LeCun et al. 1998, Section III)."""
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return self.channels, self.height, self.width
 
 
 @dataclass(frozen=True)
@@ -209,7 +208,7 @@ class Config:
     seed: Annotated[int, Bounds(low=0, high=2**32 - 1)]
     """Draws the initial weights, the order of the images and their augmentation."""
     data: DataConfig
-    model: ModelConfig
+    model: Annotated[ModelConfig, ByName(tuple(NETWORKS), config_class)]
     augmentation: AugmentationConfig
     optimizer: Optimizer
     trainer: TrainerConfig
@@ -223,6 +222,7 @@ class Config:
         """Return every knob as a plain tree, without the data set's origin."""
         tree = asdict(self)
         del tree["data"]["origin"]
+        tree["data"]["classes"] = list(self.data.classes)
         return tree
 
     def with_seed(self, seed: int) -> Config:
@@ -233,7 +233,9 @@ class Config:
 def identity_of(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a config's plain tree that can change the trained weights."""
     trainer = {name: value for name, value in tree["trainer"].items() if name not in IDLE_TRAINER}
-    return {name: value for name, value in tree.items() if name not in IDLE} | {"trainer": trainer}
+    classes = tree["data"]["classes"]  # their number matters, their names do not
+    data = tree["data"] | {"classes": len(classes) if isinstance(classes, list) else classes}
+    return {name: value for name, value in tree.items() if name not in IDLE} | {"trainer": trainer, "data": data}
 
 
 def parse_config(tree: Any) -> Config:
@@ -243,6 +245,7 @@ def parse_config(tree: Any) -> Config:
         ConfigError: a key, type, name, range or combination is not allowed.
     """
     config: Config = parse(Config, tree, "")
+    check_classes(config.data.classes)
     if config.trainer.batch_size % config.trainer.devices:
         raise ConfigError(
             f"trainer.batch_size={config.trainer.batch_size}:"
@@ -255,3 +258,16 @@ def parse_config(tree: Any) -> Config:
     if isinstance(config.optimizer, SgdConfig) and config.optimizer.nesterov and config.optimizer.momentum == 0:
         raise ConfigError("optimizer.nesterov=true: needs optimizer.momentum more than 0")
     return config
+
+
+def check_classes(classes: tuple[str, ...]) -> None:
+    """Check the names of a data set's classes.
+
+    Raises:
+        ConfigError: there are too few or too many of them, or two are the same.
+    """
+    if not 2 <= len(classes) <= MAX_CLASSES:
+        raise ConfigError(f"data.classes: names {len(classes)} classes; must be 2 to {MAX_CLASSES}")
+    twice = next((name for name in classes if classes.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"data.classes: names {twice!r} twice; each class needs a name of its own")

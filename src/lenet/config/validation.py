@@ -10,7 +10,7 @@ import difflib
 import math
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -60,6 +60,19 @@ class Matching:
         return self.meaning
 
 
+@dataclass(frozen=True)
+class ByName:
+    """A group whose key `name` chooses its dataclass from a table that can be added to.
+
+    Attributes:
+        names: the names in the table.
+        load: returns the dataclass of a name.
+    """
+
+    names: tuple[str, ...]
+    load: Callable[[str], type]
+
+
 Name = Annotated[
     str, Matching(r"\w[\w.-]*", "a name of letters, digits, '.', '_' and '-' that begins with a letter, digit or '_'")
 ]
@@ -90,6 +103,8 @@ def parse(schema: Any, value: Any, where: str) -> Any:
     origin = get_origin(schema)
     if origin is Annotated:
         base, *notes = get_args(schema)
+        if isinstance(notes[0], ByName):
+            return _parse_by_name(notes[0].names, notes[0].load, value, where)
         parsed = parse(base, value, where)
         for note in notes:
             if isinstance(note, Bounds | Matching) and parsed is not None and not note.admits(parsed):
@@ -116,10 +131,14 @@ def _parse_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
     if len(rest) == 1:
         return parse(rest[0], value, where)
     table = {get_args(get_type_hints(option)["name"])[0]: option for option in rest}
+    return _parse_by_name(tuple(table), table.__getitem__, value, where)
+
+
+def _parse_by_name(names: tuple[str, ...], load: Callable[[str], Any], value: Any, where: str) -> Any:
     name = _require_mapping(value, where).get("name", MISSING)
     if name is MISSING:
-        raise ConfigError(f"{where}.name is missing: must be one of {', '.join(table)}")
-    return parse(table[_parse_name(list(table), name, f"{where}.name")], value, where)
+        raise ConfigError(f"{where}.name is missing: must be one of {', '.join(names)}")
+    return parse(load(_parse_name(list(names), name, f"{where}.name")), value, where)
 
 
 def _parse_name(allowed: list[Any], value: Any, where: str) -> Any:
@@ -188,6 +207,15 @@ def _check_no_password(value: Any, where: str) -> None:
             f"{where}={plain}: has a password, and a config is kept and shown; leave it out here, and give it in the"
             f" environment ({', '.join(VARIABLES)}) or in ~/.netrc"
         )
+
+
+def dataclasses_of(hint: Any) -> list[type]:
+    """Return the dataclasses that a field of this type may hold: those of a union or of a table, itself, or none."""
+    if get_origin(hint) is Annotated and isinstance(get_args(hint)[1], ByName):
+        table = get_args(hint)[1]
+        return [table.load(name) for name in table.names]
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return [option for option in options if isinstance(option, type) and is_dataclass(option)]
 
 
 def flatten(body: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lenet.config.schema import DataConfig
+from lenet.config.schema import DataConfig, check_classes
 from lenet.config.validation import closest, parse
 from lenet.core.errors import ConfigError
 from lenet.core.file_lock import locked
@@ -36,6 +36,7 @@ def load_data_config(conf: Path, name: str) -> DataConfig:
     tree = read_yaml(path)
     try:
         data: DataConfig = parse(DataConfig, tree, GROUP)
+        check_classes(data.classes)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     if data.name != name:

@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from lenet.config.schema import DataConfig
-from lenet.data.arrays import load_training, training_digest
+from lenet.data.arrays import channel_statistics, load_training, training_digest
 from lenet.data.augment import RandomShift
 from lenet.data.loader import EvaluationBatches
 from lenet.data.split import split
-
-GRAY_LEVELS = 256
 
 KEPT_WINDOWS = 3
 """Padded copies of the training images that stay in memory, one for each shift that runs in turn ask for."""
@@ -27,18 +25,18 @@ class DeviceDataset:
     """What training reads of a data set; nobody writes to it, since the next run may read it too.
 
     Attributes:
-        images: training images, bytes [n, 28, 28].
+        images: training images, bytes [n, channels, height, width].
         labels: their classes [n].
         validation: the images held out; None where there are none.
-        mean: of the training pixels, on the scale 0 to 1.
-        deviation: of the training pixels, on the same scale.
+        mean: of the training pixels of each channel, on the scale 0 to 1.
+        deviation: of the same, on the same scale.
     """
 
     images: Tensor
     labels: Tensor
     validation: EvaluationBatches | None
-    mean: float
-    deviation: float
+    mean: list[float]
+    deviation: list[float]
 
 
 def load_to_device(prepared: Path, data: DataConfig, device: torch.device) -> DeviceDataset:
@@ -60,21 +58,12 @@ def _place(
     train, held_out = (torch.from_numpy(part) for part in split(arrays.order, train_size, validation_size))
     images, labels = torch.from_numpy(arrays.images), torch.from_numpy(arrays.labels.astype(np.int64))
     chosen = images[train]
-    mean, deviation = pixel_statistics(chosen)
+    mean, deviation = channel_statistics(chosen.numpy())
     validation = EvaluationBatches(images[held_out].to(device), labels[held_out].to(device)) if len(held_out) else None
     return DeviceDataset(chosen.to(device), labels[train].to(device), validation, mean, deviation)
 
 
 @lru_cache(maxsize=KEPT_WINDOWS)
-def load_windows_to_device(images: Tensor, field: int, shift: int) -> RandomShift:
-    """Return a placed set's windows, made once for each shift; a tensor is known by being itself."""
-    return RandomShift(images, field, shift)
-
-
-def pixel_statistics(images: Tensor) -> tuple[float, float]:
-    """Return mean and standard deviation of all pixels of bytes [n, h, w] on the scale 0 to 1, exactly summed."""
-    counts = torch.bincount(images.reshape(-1), minlength=GRAY_LEVELS).double()
-    values = torch.arange(GRAY_LEVELS, dtype=torch.float64) / (GRAY_LEVELS - 1)
-    mean = (counts * values).sum() / counts.sum()
-    variance = (counts * (values - mean) ** 2).sum() / counts.sum()
-    return float(mean), float(variance.sqrt())
+def load_windows_to_device(images: Tensor, input_size: tuple[int, int], shift: int) -> RandomShift:
+    """Return the windows of a data set on a device, made once for each shift; a tensor is known by being itself."""
+    return RandomShift(images, input_size, shift)

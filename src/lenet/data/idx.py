@@ -1,6 +1,6 @@
 """The IDX format of MNIST's files: a magic number, big-endian sizes, then unsigned bytes row by row.
 
-offset 0   0x00000803 for images, 0x00000801 for labels (0x08: unsigned bytes; 3 or 1: dimensions)
+offset 0   0x00000803 or 0x00000804 for images, 0x00000801 for labels (0x08: unsigned bytes; then the dimensions)
 offset 4   one 32-bit size a dimension
 then       the bytes, exactly as many as the sizes say
 """
@@ -18,7 +18,7 @@ from lenet.core.atomic_io import write_bytes
 from lenet.core.errors import DataError
 
 UNSIGNED_BYTES = 0x08
-IMAGE_DIMENSIONS = 3
+IMAGE_DIMENSIONS = (3, 4)
 LABEL_DIMENSIONS = 1
 WORD_BYTES = 4
 ITEM_BYTES_LIMIT = 1 << 30
@@ -26,12 +26,13 @@ ITEM_BYTES_LIMIT = 1 << 30
 
 
 def read_images(path: Path) -> NDArray[np.uint8]:
-    """Read an IDX file of images [n, rows, columns].
+    """Read an IDX file of images, [n, height, width] or [n, height, width, channels], as [n, channels, height, width].
 
     Raises:
         DataError: the file is missing or is not such a file; the message names the byte offset.
     """
-    return _read(path, IMAGE_DIMENSIONS)
+    images = _read(path, *IMAGE_DIMENSIONS)
+    return images[:, np.newaxis] if images.ndim == IMAGE_DIMENSIONS[0] else images.transpose(0, 3, 1, 2)
 
 
 def read_labels(path: Path, classes: int) -> NDArray[np.uint8]:
@@ -69,13 +70,13 @@ def _header_bytes(dimensions: int) -> int:
     return WORD_BYTES * (1 + dimensions)
 
 
-def _read(path: Path, dimensions: int) -> NDArray[np.uint8]:
+def _read(path: Path, *dimensions: int) -> NDArray[np.uint8]:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); fetch it again") from error
     shape = _read_header(path, content, dimensions)
-    start = _header_bytes(dimensions)
+    start = _header_bytes(len(shape))
     # Python's integers do not overflow, so sizes that lie cannot wrap around to a plausible product.
     expected = start + math.prod(shape)
     if len(content) != expected:
@@ -87,11 +88,13 @@ def _read(path: Path, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 
 
-def _read_header(path: Path, content: bytes, dimensions: int) -> tuple[int, ...]:
-    magic = bytes((0, 0, UNSIGNED_BYTES, dimensions))
-    if content[:WORD_BYTES] != magic:
+def _read_header(path: Path, content: bytes, allowed: tuple[int, ...]) -> tuple[int, ...]:
+    magic = [bytes((0, 0, UNSIGNED_BYTES, dimensions)) for dimensions in allowed]
+    if content[:WORD_BYTES] not in magic:
         found = content[:WORD_BYTES].hex() or "nothing"
-        raise DataError(f"{path}: offset 0: magic number is {found}, must be {magic.hex()}; it is another kind of file")
+        known = " or ".join(number.hex() for number in magic)
+        raise DataError(f"{path}: offset 0: magic number is {found}, must be {known}; it is another kind of file")
+    dimensions = content[WORD_BYTES - 1]
     start = _header_bytes(dimensions)
     if len(content) < start:
         raise DataError(f"{path}: offset {len(content)}: ends within its header of {start} bytes; fetch it again")

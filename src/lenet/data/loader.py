@@ -26,7 +26,7 @@ class BatchChunk:
     """Consecutive mini-batches of one epoch.
 
     Attributes:
-        images: bytes [m, 32, 32].
+        images: bytes [m, channels, height, width], as large as the network takes them.
         labels: class numbers [m].
         batch_size: images a mini-batch; the last may have fewer.
         first_batch: number of the first mini-batch within its epoch.
@@ -114,7 +114,7 @@ class EvaluationBatches:
     """Iterates over images and labels that are read without a gradient, in their own order.
 
     Args:
-        images: bytes [n, 28, 28].
+        images: bytes [n, channels, height, width].
         labels: class numbers [n], on the same device.
     """
 

@@ -1,13 +1,12 @@
 """From the four original files to arrays that load at once, and a card that says what they are.
 
-train/images.npy  uint8 [n, 28, 28]        test/images.npy  uint8 [m, 28, 28]
+train/images.npy  uint8 [n, c, h, w]       test/images.npy  uint8 [m, c, h, w]
 train/labels.npy  uint8 [n]                test/labels.npy  uint8 [m]
 train/order.npy   int64 [n], see split.py  card.json        written last, sealed
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,16 +26,10 @@ from lenet.core.atomic_io import (
 )
 from lenet.core.errors import ConfigError, DataError
 from lenet.core.file_lock import locked
-from lenet.data.arrays import ARRAYS, CARD, FORMAT, TEST_ARRAYS, TRAIN_ARRAYS
+from lenet.data.arrays import ARRAYS, CARD, FORMAT, TEST_ARRAYS, TRAIN_ARRAYS, channel_statistics
 from lenet.data.download.fetch import origin_files
 from lenet.data.idx import read_images, read_labels
 from lenet.data.split import split, stratified_order
-
-IMAGE_SHAPE = (28, 28)
-"""Rows and columns that the networks take; they pad them to their field of 32×32 themselves."""
-
-WHITE = 255
-LEVELS = 256
 
 Array = NDArray[Any]
 
@@ -50,7 +43,7 @@ def prepare(data: DataConfig, raw: Path, prepared: Path) -> dict[str, Any]:
     Raises:
         ConfigError: `data` has no origin, or its sizes are not possible.
         DamagedError: a file is missing or is not the one the origin names.
-        DataError: a file is no IDX file, or the files do not fit each other, the classes, or 28×28.
+        DataError: a file is no IDX file, or the files do not fit each other, the classes, or the shape.
     """
     if data.origin is None:
         raise ConfigError(f"data.origin is missing: preparing {data.name} needs the digests of its files")
@@ -60,6 +53,7 @@ def prepare(data: DataConfig, raw: Path, prepared: Path) -> dict[str, Any]:
         raw_digests[file.name] = file.sha256
     arrays = _read_arrays(data, {role: raw / file.name for role, file in origin_files(data.origin).items()})
     train, validation = split(arrays["train/order.npy"], data.train_size, data.validation_size)
+    mean, deviation = channel_statistics(arrays["train/images.npy"][train])
     with locked(prepared.parent / f".{data.name}.lock"):
         remove_half_written(prepared)
         # Removed before any array changes: a crash from here on leaves no card rather than a wrong one.
@@ -68,11 +62,12 @@ def prepare(data: DataConfig, raw: Path, prepared: Path) -> dict[str, Any]:
         card = {
             "format": FORMAT,
             "name": data.name,
-            "classes": data.classes,
-            "image_shape": list(IMAGE_SHAPE),
+            "classes": list(data.classes),
+            "image_shape": list(data.image_shape),
             "split": {"train_size": data.train_size, "validation_size": data.validation_size},
-            "counts": _counts(arrays, {"train": train, "validation": validation}, data.classes),
-            **_moments(arrays["train/images.npy"][train]),
+            "counts": _counts(arrays, {"train": train, "validation": validation}, len(data.classes)),
+            "mean": mean,
+            "deviation": deviation,
             "arrays": digests,
             "training_digest": _joint_digest(digests, TRAIN_ARRAYS),
             "test_digest": _joint_digest(digests, TEST_ARRAYS),
@@ -86,10 +81,12 @@ def _read_arrays(data: DataConfig, paths: Mapping[str, Path]) -> dict[str, Array
     arrays: dict[str, Array] = {}
     for part in ("train", "test"):
         images_path, labels_path = paths[f"{part}_images"], paths[f"{part}_labels"]
-        images, labels = read_images(images_path), read_labels(labels_path, data.classes)
-        if images.shape[1:] != IMAGE_SHAPE:
-            size = f"{images.shape[1]}×{images.shape[2]}"
-            raise DataError(f"{images_path}: its images are {size}; LeNet-5 takes 28×28 here, resize them first")
+        images, labels = read_images(images_path), read_labels(labels_path, len(data.classes))
+        if images.shape[1:] != data.image_shape:
+            raise DataError(
+                f"{images_path}: its images have {_shape(images.shape[1:])}, and data={data.name} says"
+                f" {_shape(data.image_shape)}; set data.channels, data.height and data.width"
+            )
         if len(images) != len(labels):
             raise DataError(
                 f"{labels_path}: has {len(labels)} labels for the {len(images)} images of {images_path.name}"
@@ -99,10 +96,15 @@ def _read_arrays(data: DataConfig, paths: Mapping[str, Path]) -> dict[str, Array
     return arrays
 
 
+def _shape(shape: tuple[int, ...]) -> str:
+    channels, height, width = shape
+    return f"{channels} channel{'s' if channels > 1 else ''} of {height}×{width}"
+
+
 def _write_array(path: Path, array: Array) -> str:
     with atomic_write(path) as temporary:
         with temporary.open("wb") as stream:
-            np.save(stream, array, allow_pickle=False)
+            np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
         return sha256_file(temporary)
 
 
@@ -113,17 +115,6 @@ def _counts(arrays: Mapping[str, Array], parts: Mapping[str, Array], classes: in
         part: {"images": len(values), "per_class": np.bincount(values, minlength=classes).tolist()}
         for part, values in labels.items()
     }
-
-
-def _moments(images: NDArray[np.uint8]) -> dict[str, float]:
-    """Return mean and deviation of the pixels as fractions of white."""
-    # Whole numbers up to the last division: the same digits on every machine, in any order of summing.
-    histogram = [int(count) for count in np.bincount(images.reshape(-1), minlength=LEVELS)]
-    pixels = sum(histogram)
-    first = sum(level * count for level, count in enumerate(histogram))
-    second = sum(level * level * count for level, count in enumerate(histogram))
-    variance = (pixels * second - first * first) / (pixels * pixels)
-    return {"mean": first / pixels / WHITE, "deviation": math.sqrt(variance) / WHITE}
 
 
 def _joint_digest(digests: Mapping[str, str], names: tuple[str, ...]) -> str:

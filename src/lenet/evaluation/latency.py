@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
-
-from lenet.data.prepare import IMAGE_SHAPE
 
 BATCHES = (1, 64)
 """Images in one call: a single digit while somebody waits, and a batch."""
@@ -106,7 +105,8 @@ def measure_latency(reader: nn.Module, images: int = 1) -> Latency:
     images are random bytes: the time of these layers does not depend on what they look at.
 
     Args:
-        reader: from bytes [n, 28, 28] to logits, as `Classifier`; on any device, training or not.
+        reader: from bytes to logits, with the shape of an image in `image_shape`, as `Classifier`; on any device,
+            training or not.
         images: images in a call, at least 1.
 
     Raises:
@@ -114,8 +114,9 @@ def measure_latency(reader: nn.Module, images: int = 1) -> Latency:
     """
     if images < 1:
         raise ValueError(f"{images} images: nothing can be timed")
+    shape = cast(tuple[int, int, int], reader.image_shape)
     generator = torch.Generator().manual_seed(SEED)
-    digits = torch.randint(0, 256, (images, *IMAGE_SHAPE), dtype=torch.uint8, generator=generator)
+    digits = torch.randint(0, 256, (images, *shape), dtype=torch.uint8, generator=generator)
     network = copy.deepcopy(reader).cpu().eval()
     with _one_thread(), torch.inference_mode():
         seconds = _time_calls(lambda: network(digits))

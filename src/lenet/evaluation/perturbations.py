@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lenet.data.prepare import WHITE
+from lenet.data.arrays import WHITE
 
 SEED = 1998
 
@@ -25,24 +25,25 @@ def _resample(images: Tensor, inverse: tuple[tuple[float, float, float], tuple[f
 
     Places are measured in pixels from the centre of the frame, x to the right and y down.
     """
-    size = images.shape[-1]
-    theta = torch.tensor([inverse], dtype=torch.float32)
-    theta[:, :, 2] *= 2 / size  # the grid's frame runs from -1 to 1
-    grid = functional.affine_grid(theta, [1, 1, size, size], align_corners=False)
+    height, width = images.shape[-2:]
+    # The grid's frame runs from -1 to 1 along both axes, whatever its sides.
+    to_pixels, to_frame = torch.tensor([width / 2, height / 2, 1.0]), torch.tensor([[2 / width], [2 / height]])
+    theta = torch.tensor(inverse, dtype=torch.float32) * to_pixels * to_frame
+    grid = functional.affine_grid(theta.unsqueeze(0), [1, 1, height, width], align_corners=False)
     # The images go in as channels of one: the grid and its weights are then worked out once for all of them.
     found = functional.grid_sample(
-        images.unsqueeze(0).float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False
+        images.reshape(1, -1, height, width).float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
-    return found[0].round_().to(torch.uint8)
+    return found.reshape(images.shape).round_().to(torch.uint8)
 
 
 def shift(images: Tensor, right: float, down: float) -> Tensor:
-    """Move bytes [n, h, h] by so many pixels to the right and down; negative ones to the left and up."""
+    """Move bytes [n, c, h, w] by so many pixels to the right and down; negative ones to the left and up."""
     return _resample(images, ((1.0, 0.0, -right), (0.0, 1.0, -down)))
 
 
 def shift_anywhere(images: Tensor, pixels: float) -> Tensor:
-    """Move bytes [n, h, h] by so many pixels, each to the right, down, left or up; which one is drawn from a seed."""
+    """Move bytes [n, c, h, w] by so many pixels, to the right, down, left or up; each way is drawn from a seed."""
     generator = torch.Generator().manual_seed(SEED)
     drawn = torch.randint(0, len(DIRECTIONS), (len(images),), generator=generator)
     moved = torch.empty_like(images)
@@ -52,23 +53,23 @@ def shift_anywhere(images: Tensor, pixels: float) -> Tensor:
 
 
 def scale(images: Tensor, factor: float) -> Tensor:
-    """Make what bytes [n, h, h] show so many times as large."""
+    """Make what bytes [n, c, h, w] show so many times as large."""
     return _resample(images, ((1.0 / factor, 0.0, 0.0), (0.0, 1.0 / factor, 0.0)))
 
 
 def rotate(images: Tensor, degrees: float) -> Tensor:
-    """Turn bytes [n, h, h] by so many degrees against the clock."""
+    """Turn bytes [n, c, h, w] by so many degrees against the clock."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return _resample(images, ((cosine, -sine, 0.0), (sine, cosine, 0.0)))
 
 
 def shear(images: Tensor, degrees: float) -> Tensor:
-    """Lean the upright lines of bytes [n, h, h] by so many degrees to the right, as italics do; rows stay rows."""
+    """Lean the upright lines of bytes [n, c, h, w] by so many degrees to the right, as italics do; rows stay rows."""
     return _resample(images, ((1.0, math.tan(math.radians(degrees)), 0.0), (0.0, 1.0, 0.0)))
 
 
 def add_gaussian_noise(images: Tensor, deviation: float) -> Tensor:
-    """Add to each pixel of bytes [n, h, h] a normal draw whose standard deviation is this fraction of white.
+    """Add to each pixel of bytes [n, c, h, w] a normal draw whose standard deviation is this fraction of white.
 
     Drawn from a seed and alike for each deviation but for its size. What leaves 0 to 255 is cut off.
     """
@@ -77,7 +78,7 @@ def add_gaussian_noise(images: Tensor, deviation: float) -> Tensor:
 
 
 def add_salt_and_pepper(images: Tensor, fraction: float) -> Tensor:
-    """Set this fraction of the pixels of bytes [n, h, h] to white or to black, each with the same chance.
+    """Set this fraction of the pixels of bytes [n, c, h, w] to white or to black, each with the same chance.
 
     Drawn from a seed; a pixel that is set at one fraction is set alike at each larger one.
     """

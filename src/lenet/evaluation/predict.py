@@ -13,7 +13,7 @@ from lenet.core.atomic_io import check_digest
 from lenet.core.errors import DamagedError
 
 if TYPE_CHECKING:
-    from lenet.models.preprocessing import Classifier
+    from lenet.models.classifier import Classifier
 
 
 def load_reader(config: Config, weights: Path, sha256: str) -> Classifier:
@@ -25,11 +25,10 @@ def load_reader(config: Config, weights: Path, sha256: str) -> Classifier:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from lenet.models.lenet5 import build_network
-    from lenet.models.preprocessing import Classifier, PadAndNormalize
+    from lenet.models.classifier import build_classifier
 
     check_digest(weights, sha256, "`dvc repro` makes it anew")
-    reader = Classifier(PadAndNormalize(0.0, 1.0), build_network(config.model, config.data.classes))
+    reader = build_classifier(config)
     try:
         reader.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError) as error:  # names or shapes are not this network's
@@ -38,7 +37,7 @@ def load_reader(config: Config, weights: Path, sha256: str) -> Classifier:
 
 
 def predict_digits(reader: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the logits [n, classes] for bytes [n, 28, 28], computed on the CPU in fp32."""
+    """Return the logits [n, classes] for bytes [n, channels, height, width], computed on the CPU in fp32."""
     import torch
 
     from lenet.data.loader import EVALUATION_BATCH

@@ -21,7 +21,7 @@ from lenet.evaluation.metrics import PERCENT, misclassified
 from lenet.evaluation.predict import predict_digits
 
 if TYPE_CHECKING:
-    from lenet.models.preprocessing import Classifier
+    from lenet.models.classifier import Classifier
 
 SUBSET = 2000
 """Images that the curves are measured on: enough to tell 10 % error from 12, and a fifth of the time of all."""
@@ -39,7 +39,7 @@ class Distortion:
         unit: of the levels.
         levels: strengths, ascending.
         undistorted: the level that leaves an image as it is.
-        apply: from bytes [n, 28, 28] and a level to bytes of the same shape.
+        apply: from bytes [n, channels, height, width] and a level to bytes of the same shape.
     """
 
     name: str
@@ -123,7 +123,7 @@ def robustness(
 
     Args:
         reader: the trained network with its field.
-        images: bytes [n, 28, 28].
+        images: bytes [n, channels, height, width].
         labels: true classes, integer [n].
         size: images to measure on, chosen by `stratified_subset`.
 
@@ -131,7 +131,7 @@ def robustness(
         ValueError: images and labels do not fit each other, or there is no image.
     """
     if images.shape[:1] != labels.shape:
-        raise ValueError(f"images {images.shape} and labels {labels.shape} are not [n, 28, 28] and [n]")
+        raise ValueError(f"images {images.shape} and labels {labels.shape} are not [n, c, h, w] and [n]")
     chosen = stratified_subset(labels, size)
     digits, classes = torch.from_numpy(images[chosen]), labels[chosen]
 

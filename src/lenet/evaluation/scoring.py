@@ -20,7 +20,7 @@ class TestSet:
     Attributes:
         name: the data set's.
         digest: of images and labels.
-        images: uint8 [n, 28, 28].
+        images: uint8 [n, channels, height, width].
         labels: uint8 [n].
     """
 

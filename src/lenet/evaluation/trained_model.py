@@ -15,7 +15,7 @@ from lenet.core.project import Project
 from lenet.runs.run_dir import FINISHED, RunDir
 
 if TYPE_CHECKING:
-    from lenet.models.preprocessing import Classifier
+    from lenet.models.classifier import Classifier
 
 WEIGHTS = "weights.safetensors"
 

@@ -30,7 +30,7 @@ def replay(project: Project, folder: RunDir, tell: Callable[[str], None]) -> Non
     prepared = ensure_prepared(project, config.data.name, tell)
     if training_digest(prepared) != identity["data_digest"]:
         raise LenetError(f"{folder.short}: was trained on other data than {prepared} holds now; nothing to compare")
-    if code_digest() != identity["code_digest"]:
+    if code_digest(config.model.name) != identity["code_digest"]:
         tell(f"{folder.short}: the code that trains has changed since; the weights may differ")
     recorded = status["files"]["weights.safetensors"]
     found = _train_again(as_trained(folder), prepared, tell)

@@ -16,7 +16,7 @@ from lenet.runs.run_dir import RunDir
 
 if TYPE_CHECKING:
     from lenet.export.onnx_model import Agreement
-    from lenet.models.preprocessing import Classifier
+    from lenet.models.classifier import Classifier
 
 
 def export_checked(project: Project, model: TrainedModel, network: Classifier, path: Path) -> Agreement:
@@ -58,7 +58,7 @@ def onnx_metadata(project: Project, model: TrainedModel) -> dict[str, str]:
         "lenet.weights_sha256": model.weights_sha256,
         "lenet.data": data.name,
         "lenet.data_digest": model.data_digest,
-        "lenet.labels": canonical_json([str(label) for label in range(data.classes)]),
+        "lenet.labels": canonical_json(list(data.classes)),
         "lenet.git_commit": (attempts[-1]["git"]["commit"] or "") if attempts else "",
     }
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet.core.atomic_io import write_bytes
-from lenet.data.prepare import IMAGE_SHAPE
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-    from torch import nn
+
+    from lenet.models.classifier import Classifier
 
 OPSET = 18
 """Version of ONNX's operators: what the exporter is written for; onnxruntime 1.14 and later know it."""
@@ -42,8 +42,8 @@ EXAMPLES = 2
 EXPORTERS_LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
 
 
-def export_onnx(reader: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a network with its normalisation as ONNX: images [n, 28, 28] to logits, probabilities and class.
+def export_onnx(reader: Classifier, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a network with its normalisation as ONNX: images [n, c, h, w] to logits, probabilities and class.
 
     The images are float32 whole numbers from 0 to 255; onnxruntime raises for other values.
 
@@ -59,7 +59,7 @@ def export_onnx(reader: nn.Module, path: Path, metadata: Mapping[str, str]) -> N
     import torch
 
     network = copy.deepcopy(reader).cpu().eval()
-    example = torch.zeros((EXAMPLES, *IMAGE_SHAPE), dtype=torch.uint8)
+    example = torch.zeros((EXAMPLES, *reader.image_shape), dtype=torch.uint8)
     with _quiet():
         program = torch.onnx.export(
             network,

@@ -16,7 +16,7 @@ from lenet.core.errors import DamagedError
 from lenet.data.loader import EVALUATION_BATCH
 from lenet.evaluation.predict import predict_digits
 from lenet.export.onnx_file import LOGITS
-from lenet.models.preprocessing import Classifier
+from lenet.models.classifier import Classifier
 
 TOLERANCE = 1e-4
 """Largest difference of two logits that fp32 sums in another order explain; they are of the order of ten."""
@@ -36,16 +36,17 @@ class OnnxClassifier(nn.Module):
         super().__init__()
         self._session = _open_session(path)
         self._input = self._session.get_inputs()[0].name
+        self.image_shape: tuple[int, ...] = tuple(self._session.get_inputs()[0].shape[1:])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OnnxClassifier:
         return self  # a session has no state that one could change
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map bytes [n, 28, 28] to logits [n, classes]."""
+        """Map bytes [n, channels, height, width] to logits [n, classes]."""
         return torch.from_numpy(self._run(images.numpy()))
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the logits [n, classes] for bytes [n, 28, 28], in batches."""
+        """Return the logits [n, classes] for bytes [n, channels, height, width], in batches."""
         starts = range(0, len(images), EVALUATION_BATCH)
         return np.concatenate([self._run(images[start : start + EVALUATION_BATCH]) for start in starts])
 
@@ -86,7 +87,7 @@ class Agreement:
 
 
 def compare_with_torch(path: Path, network: Classifier, images: NDArray[np.uint8]) -> Agreement:
-    """Compare the logits of an ONNX file by onnxruntime with those of the network by torch, on bytes [n, 28, 28].
+    """Compare the logits of an ONNX file by onnxruntime with those of the network by torch, on bytes [n, c, h, w].
 
     Raises:
         DamagedError: onnxruntime cannot read the file.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lenet.config.schema import ModelConfig
+from lenet.models.lenet5_config import LeNet5Config
 
 SCALED_TANH_AMPLITUDE = 1.7159
 SCALED_TANH_SLOPE = 2.0 / 3.0
@@ -53,7 +53,7 @@ def normalization(kind: str, channels: int) -> list[nn.Module]:
     return [nn.BatchNorm2d(channels)] if kind == "batch" else []
 
 
-def initialize(network: nn.Module, model: ModelConfig) -> None:
+def initialize(network: nn.Module, model: LeNet5Config) -> None:
     """Draw the weights of every convolution and linear layer from torch's generator; biases start at zero."""
     for layer in network.modules():
         if not isinstance(layer, nn.Conv2d | nn.Linear):

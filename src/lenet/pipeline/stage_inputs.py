@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from lenet.config.networks import NETWORKS, builder_module
 from lenet.config.params import Params
 from lenet.core.atomic_io import canonical_json, remove, sha256_bytes, sha256_file, write_text
 from lenet.core.paths import STAGE_INPUTS
@@ -33,16 +34,23 @@ class Code:
         counted: packages and modules that count where they are imported.
         ignored: those among them that change nothing of what the stage leaves.
         files: other files of the package that count, as a pattern.
+        networks: whether the modules of the networks count, which no import names.
     """
 
     start: str
     counted: tuple[str, ...]
     ignored: tuple[str, ...] = ()
     files: str | None = None
+    networks: bool = False
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """The modules whose imports are followed."""
+        return (self.start, *map(builder_module, NETWORKS)) if self.networks else (self.start,)
 
     def digest(self, package: Path = PACKAGE) -> str:
         """Return the digest of the sources under a `lenet` package folder."""
-        sources = digest_sources(package, self.start, self.counted, self.ignored)
+        sources = digest_sources(package, self.starts, self.counted, self.ignored)
         if self.files is None:
             return sources
         files = {path.name: sha256_file(path) for path in sorted(package.glob(self.files))}
@@ -83,6 +91,7 @@ CODE = {
             "lenet.pipeline.dvc_metrics",
             "lenet.models",
         ),
+        networks=True,
     ),
     "register": Code(
         "lenet.pipeline.register",
@@ -122,7 +131,7 @@ def resolve_inputs(project: Project, params: Params) -> dict[str, dict[str, Any]
         "search": spec.identity() | {"budget": budget},
     }
     for stage, code in CODE.items():
-        digests = {"training": code_digest()} if stage in TRAINING else {}
+        digests = {"training": {name: code_digest(name) for name in NETWORKS}} if stage in TRAINING else {}
         inputs[stage] = inputs.get(stage, {}) | {"code": digests | {"stage": code.digest()}}
     return inputs
 

@@ -21,7 +21,6 @@ from lenet.core.atomic_io import read_json, sha256_file
 from lenet.core.errors import DamagedError, LenetError
 from lenet.core.paths import BUILT_EXPORT, EXPORT
 from lenet.core.project import Project
-from lenet.data.prepare import IMAGE_SHAPE
 from lenet.evaluation.trained_model import from_run
 from lenet.export.export_model import export_checked, export_metrics, onnx_metadata
 from lenet.export.onnx_file import CLASS, LOGITS, PROBABILITIES
@@ -30,8 +29,9 @@ from lenet.tracking.run_ref import MlflowRunRef
 from lenet.tracking.store import open_store
 
 if TYPE_CHECKING:
-    import torch
     from mlflow.models import ModelSignature
+
+    from lenet.models.classifier import Classifier
 
 ONNX_FILE = "model.onnx"
 """MLflow's name of the file within a model's folder."""
@@ -60,11 +60,12 @@ def pack_version(project: Project, run_dir: RunDir, folder: Path) -> None:
         if known is None or not path.is_file() or sha256_file(path) != known["onnx_sha256"]:
             path = Path(temporary) / BUILT_EXPORT.name
             export_checked(project, model, network, path)
-        pack_onnx(path, model.config.data.classes, folder)
-        pack_torch(network, model.config.data.classes, folder / TORCH_FOLDER)
+        classes = len(model.config.data.classes)
+        pack_onnx(path, network.image_shape, classes, folder)
+        pack_torch(network, classes, folder / TORCH_FOLDER)
 
 
-def pack_onnx(onnx_file: Path, classes: int, folder: Path) -> None:
+def pack_onnx(onnx_file: Path, image_shape: tuple[int, int, int], classes: int, folder: Path) -> None:
     """Write an ONNX file as an MLflow model: float32 images to logits, probabilities and class.
 
     Raises:
@@ -82,8 +83,8 @@ def pack_onnx(onnx_file: Path, classes: int, folder: Path) -> None:
     mlflow.onnx.save_model(
         onnx.load(str(onnx_file)),
         str(folder),
-        signature=_signature(np.float32, outputs),
-        input_example=np.zeros((EXAMPLES, *IMAGE_SHAPE), dtype=np.float32),
+        signature=_signature(np.float32, image_shape, outputs),
+        input_example=np.zeros((EXAMPLES, *image_shape), dtype=np.float32),
         pip_requirements=_requirements("onnx", "onnxruntime", "numpy"),
         onnx_execution_providers=["CPUExecutionProvider"],
         save_as_external_data=False,  # one file, the one that was checked
@@ -92,7 +93,7 @@ def pack_onnx(onnx_file: Path, classes: int, folder: Path) -> None:
         raise LenetError(f"{onnx_file}: mlflow wrote other bytes of it; install the onnx of constraints.txt")
 
 
-def pack_torch(network: torch.nn.Module, classes: int, folder: Path) -> None:
+def pack_torch(network: Classifier, classes: int, folder: Path) -> None:
     """Write a network as an MLflow model in pt2 format: uint8 images to float32 logits [n, classes]."""
     import mlflow.pytorch
     import numpy as np
@@ -100,20 +101,22 @@ def pack_torch(network: torch.nn.Module, classes: int, folder: Path) -> None:
     mlflow.pytorch.save_model(
         network.eval(),
         str(folder),
-        signature=_signature(np.uint8, [(None, np.float32, (-1, classes))]),
-        input_example=np.zeros((EXAMPLES, *IMAGE_SHAPE), dtype=np.uint8),
+        signature=_signature(np.uint8, network.image_shape, [(None, np.float32, (-1, classes))]),
+        input_example=np.zeros((EXAMPLES, *network.image_shape), dtype=np.uint8),
         serialization_format="pt2",
         pip_requirements=_requirements("torch", "numpy"),
     )
 
 
-def _signature(pixels: type, outputs: Sequence[tuple[str | None, type, tuple[int, ...]]]) -> ModelSignature:
+def _signature(
+    pixels: type, image_shape: tuple[int, int, int], outputs: Sequence[tuple[str | None, type, tuple[int, ...]]]
+) -> ModelSignature:
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Schema, TensorSpec
 
     return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(pixels), (-1, *IMAGE_SHAPE))]),
+        inputs=Schema([TensorSpec(np.dtype(pixels), (-1, *image_shape))]),
         outputs=Schema([TensorSpec(np.dtype(kind), shape, name) for name, kind, shape in outputs]),
     )
 

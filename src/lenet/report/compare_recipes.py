@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lenet.config.networks import NETWORKS
 from lenet.config.schema import identity_of
 from lenet.config.validation import flatten
 from lenet.core.atomic_io import atomic_write, write_text
@@ -112,8 +113,9 @@ def _of_one_code(chosen: Sequence[list[RunRow]], filters: Sequence[str]) -> list
     digests = [{_identity(run)["code_digest"] for run in runs} for runs in chosen]
     if len(digests[0] | digests[1]) <= 1:
         return list(chosen)
-    if all(code_digest() in found for found in digests):
-        return [[run for run in runs if _identity(run)["code_digest"] == code_digest()] for runs in chosen]
+    installed = {code_digest(name) for name in NETWORKS}
+    if all(installed & found for found in digests):
+        return [[run for run in runs if _identity(run)["code_digest"] in installed] for runs in chosen]
     raise LenetError(
         f"{filters[0]} and {filters[1]}: the runs are of several versions of the training code and cannot be compared;"
         " train both sides with this version"

@@ -119,8 +119,8 @@ def card_facts(
         "distortions": [row | {"own": error_at(own, row["kind"], row["level"])} for row in distortions],
         "data": data,
         "notes": notes_on(data),
-        "class_count": config.data.classes,
-        "class_names": [str(label) for label in range(config.data.classes)],
+        "class_count": len(config.data.classes),
+        "class_names": list(config.data.classes),
         "image_shape": "28×28",
         "reference": "",
         # The data card's own split is that of conf/data; the run may have another one of the same files.

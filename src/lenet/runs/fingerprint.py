@@ -1,7 +1,8 @@
 """A run's fingerprint: the sha256 of its config, its data and the code that trains.
 
 The code is digested over syntax trees without docstrings, so that a comment or a line break changes nothing, and only
-over the sources that training imports, followed from `lenet.training.fit` without running any of them.
+over the sources that training imports, followed from `lenet.training.fit` and from the network's own module without
+running any of them: an edit of one network's file leaves the runs of the others as they are.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import lenet
+from lenet.config.networks import builder_module
 from lenet.config.schema import Config
 from lenet.core.atomic_io import canonical_json, sha256_bytes
 
@@ -33,7 +35,7 @@ def fingerprint(config: Config, data_digest: str, code: str | None = None) -> st
         data_digest: digest of the prepared training data, from its card.
         code: digest of the training code; default: the installed one.
     """
-    return digest_identity(config.identity(), data_digest, code or code_digest())
+    return digest_identity(config.identity(), data_digest, code or code_digest(config.model.name))
 
 
 def digest_identity(identity: dict[str, Any], data_digest: str, code: str) -> str:
@@ -42,29 +44,35 @@ def digest_identity(identity: dict[str, Any], data_digest: str, code: str) -> st
 
 
 @cache
-def code_digest() -> str:
-    """Return the digest of the sources that training imports."""
-    return digest_sources(PACKAGE)
+def code_digest(network: str) -> str:
+    """Return the digest of the sources that the training of a network imports.
+
+    Args:
+        network: its name in the table of networks.
+    """
+    return digest_sources(PACKAGE, (START, builder_module(network)))
 
 
 def digest_sources(
-    package: Path, start: str = START, counted: tuple[str, ...] = COUNTED, ignored: tuple[str, ...] = ()
+    package: Path, start: tuple[str, ...], counted: tuple[str, ...] = COUNTED, ignored: tuple[str, ...] = ()
 ) -> str:
     """Return the digest of the counted sources; arguments as those of `source_trees`."""
     return sha256_bytes(canonical_json(source_trees(package, start, counted, ignored)).encode())
 
 
-def source_trees(package: Path, start: str, counted: tuple[str, ...], ignored: tuple[str, ...] = ()) -> dict[str, Any]:
+def source_trees(
+    package: Path, start: tuple[str, ...], counted: tuple[str, ...], ignored: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Return the syntax trees of the counted modules that `start` imports, itself included, as plain values.
 
     Args:
         package: the folder of a `lenet` package; nothing of it is run.
-        start: the module that the imports are followed from.
+        start: the modules that the imports are followed from.
         counted: packages and modules that count; what others import is not looked at.
         ignored: those among them that do not.
     """
     trees: dict[str, Any] = {}
-    waiting = [start]
+    waiting = list(start)
     while waiting:
         module = waiting.pop()
         path = _source(package, module)

@@ -121,7 +121,7 @@ def _remember(folder: RunDir, config: Config, data_digest: str, origin: RunMetad
         "name": origin.name,
         "config": config.tree(),
         "data_digest": data_digest,
-        "code_digest": code_digest(),
+        "code_digest": code_digest(config.model.name),
         "overrides": list(origin.overrides),
         "sweeps": [],
         TRACKING: config.tree()[TRACKING],

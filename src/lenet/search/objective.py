@@ -182,10 +182,10 @@ def count_parameters(config: Config) -> int:
     """Return the number of trainable parameters of a config's network."""
     import torch
 
-    from lenet.models.lenet5 import build_network
+    from lenet.models.classifier import build_classifier
 
     with torch.device("meta"):  # shapes alone: no memory, no random numbers
-        network = build_network(config.model, config.data.classes)
+        network = build_classifier(config).network
     return sum(parameter.numel() for parameter in network.parameters())
 
 

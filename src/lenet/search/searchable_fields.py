@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import types
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from lenet.config.schema import Config
-from lenet.config.validation import closest, parse
+from lenet.config.validation import closest, dataclasses_of, parse
 from lenet.core.errors import ConfigError
 
 Scalar = bool | int | float | str | None
@@ -60,8 +59,7 @@ def _fields(schema: Any, prefix: str) -> dict[str, list[Any]]:
     hints = get_type_hints(schema, include_extras=True)
     for field in fields(schema):
         name, hint = f"{prefix}{field.name}", hints[field.name]
-        members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-        groups = [member for member in members if is_dataclass(member)]
+        groups = dataclasses_of(hint)
         if not groups:
             found.setdefault(name, []).append(hint)
         for group in groups:

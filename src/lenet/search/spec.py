@@ -86,7 +86,7 @@ class SearchSpec:
 
     def study_name(self, data_digest: str) -> str:
         """Return the study's name, with a digest of all that changes what a trial is; the budget does not."""
-        body = self.identity() | {"data": data_digest, "code": code_digest()}
+        body = self.identity() | {"data": data_digest, "code": code_digest(self.base.model.name)}
         return f"{self.search.name}-{sha256_bytes(canonical_json(body).encode())[:DIGITS]}"
 
     def identity(self) -> dict[str, Any]:

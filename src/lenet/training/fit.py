@@ -20,10 +20,9 @@ from torch import Tensor
 
 from lenet.config.schema import Config
 from lenet.core.atomic_io import atomic_write, write_bytes, write_json
-from lenet.data.device_dataset import DeviceDataset, load_to_device, load_windows_to_device
+from lenet.data.device_dataset import load_to_device, load_windows_to_device
 from lenet.data.loader import EVALUATION_BATCH, TrainingBatches
-from lenet.models.lenet5 import INPUT_SIZE, build_network
-from lenet.models.preprocessing import Classifier, PadAndNormalize
+from lenet.models.classifier import Classifier, build_classifier
 from lenet.training.checkpoint import DurableCheckpoints, newest_checkpoint
 from lenet.training.devices import choose_accelerator, set_memory_format
 from lenet.training.distributed import other_ranks
@@ -144,8 +143,10 @@ def _fit(
     trainer = _trainer(config, [keeper, EpochBar(config)] if keeper else [_FollowerEpochs()], checkpoints)
     device = trainer.strategy.root_device
     placed = load_to_device(prepared, config.data, device)
-    windows = load_windows_to_device(placed.images, INPUT_SIZE, config.augmentation.shift)
-    module = _build(config, placed, choose_accelerator(config))
+    classifier = build_classifier(config, placed.mean, placed.deviation)
+    set_memory_format(classifier.network, choose_accelerator(config))
+    module = LenetModule(config, classifier)
+    windows = load_windows_to_device(placed.images, classifier.field.input_size, config.augmentation.shift)
     module.batches = TrainingBatches(
         windows, placed.labels, config.trainer.batch_size, config.seed, lambda: module.current_epoch, rank, world
     )
@@ -166,11 +167,6 @@ def _fit(
         keeper.keep(module)
         _write_results(module, device, folder)
         keeper.interrupts.check()  # heard after the last step: a sweep must not go on to its next run
-
-
-def _build(config: Config, placed: DeviceDataset, accelerator: str) -> LenetModule:
-    network = set_memory_format(build_network(config.model, config.data.classes), config, accelerator)
-    return LenetModule(config, Classifier(PadAndNormalize(placed.mean, placed.deviation), network))
 
 
 def _trainer(config: Config, callbacks: list[Callback], checkpoints: DurableCheckpoints) -> lightning.Trainer:
@@ -201,7 +197,7 @@ def _trainer(config: Config, callbacks: list[Callback], checkpoints: DurableChec
 
 @torch.inference_mode()
 def predict(reader: Classifier, images: Tensor, device: torch.device) -> Tensor:
-    """Return the logits [n, classes] for bytes [n, 28, 28], in fp32 on the CPU."""
+    """Return the logits [n, classes] for bytes [n, channels, height, width], in fp32 on the CPU."""
     reader = reader.to(device).eval()
     return torch.cat([reader(part.to(device)).float().cpu() for part in images.split(EVALUATION_BATCH)])
 

@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from lenet.config.schema import Config
 from lenet.core.errors import DamagedError, RunFailedError
 from lenet.data.loader import BatchChunk, EvaluationBatches, TrainingBatches
-from lenet.models.preprocessing import Classifier
+from lenet.models.classifier import Classifier
 from lenet.training.optimizers import build_optimizer, learning_rate_factor
 
 ERROR_DECIMALS = 4
@@ -43,7 +43,7 @@ class LenetModule(lightning.LightningModule):
         self.history: list[HistoryRow] = []
         self.batches: TrainingBatches | None = None
         self.validation: EvaluationBatches | None = None
-        classes = config.data.classes
+        classes = len(config.data.classes)
         self.train_loss = MeanMetric()
         self.train_accuracy = MulticlassAccuracy(classes, average="micro")
         # Every rank reads the whole validation part, so its measures are never summed over ranks.

@@ -18,8 +18,8 @@ FIRST = 9000
 
 def some(wrong: int, doubtful: list[int] | None = None) -> Draw:
     source = np.random.default_rng(1)
-    images = np.zeros((60, 28, 28), dtype=np.uint8)
-    images[:, 4:24, 4:24] = source.integers(0, 256, (60, 20, 20))  # no digit is as hard to compress as noise
+    images = np.zeros((60, 1, 28, 28), dtype=np.uint8)
+    images[:, 0, 4:24, 4:24] = source.integers(0, 256, (60, 20, 20))  # no digit is as hard to compress as noise
     logits = source.normal(0, 3, (60, 10))
     labels = logits.argmax(axis=1)
     labels[:wrong] = (labels[:wrong] + 1) % 10
@@ -49,7 +49,7 @@ def test_is_a_small_picture_with_the_same_bytes_twice(name: str, tmp_path: Path)
 
 
 def test_the_surest_mistakes_are_drawn_first(tmp_path: Path) -> None:
-    images = np.zeros((3, 28, 28), dtype=np.uint8)
+    images = np.zeros((3, 1, 28, 28), dtype=np.uint8)
     images[2] = 255
     logits = np.array([[1.0, 0.0], [9.0, 0.0], [9.0, 0.0]])
 

@@ -52,9 +52,9 @@ def draw_run(folder: RunDir, project: Project) -> None:
     _, indices = split(arrays.order, config.data.train_size, config.data.validation_size)
     with _damage_told(predictions), np.load(predictions) as kept:
         logits, labels = kept["logits"], kept["labels"]
-        if logits.shape != (len(indices), config.data.classes) or labels.shape != (len(indices),):
+        if logits.shape != (len(indices), len(config.data.classes)) or labels.shape != (len(indices),):
             raise ValueError(f"logits of shape {logits.shape}")
-    matrix = confusion(logits, labels, config.data.classes)
+    matrix = confusion(logits, labels, len(config.data.classes))
     draw.confusion_matrix(matrix, plots / PICTURES[1], title)
     draw_misclassified(arrays.images[indices], labels, logits, plots / PICTURES[2], title, indices)
 

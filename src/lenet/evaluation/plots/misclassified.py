@@ -30,7 +30,7 @@ def draw_misclassified(
     """Draw the misread images, the surest mistakes first, each with true class, class read, and its probability.
 
     Args:
-        images: uint8 [n, height, width], ink bright.
+        images: uint8 [n, channels, height, width], ink bright.
         labels: true classes, integer [n].
         logits: float [n, c]; probabilities are their softmax.
         path: the PNG; at most SHOWN images are drawn.
@@ -47,7 +47,7 @@ def draw_misclassified(
     order = np.argsort(-certainty, kind="stable")[:SHOWN]
     doubted = np.isin(indices, np.empty(0, dtype=np.int64) if doubtful is None else doubtful)
     rows = max(1, -(-len(order) // COLUMNS))
-    height, width = images.shape[1:]
+    height, width = images.shape[2:]
     cell_height, cell_width = height + BELOW, width + BESIDE
     full_width = COLUMNS * cell_width - BESIDE
     lines = 2 if doubtful is not None and doubtful.size else 1
@@ -61,7 +61,7 @@ def draw_misclassified(
     for place, position in enumerate(order):
         top, left = place // COLUMNS * cell_height, place % COLUMNS * cell_width
         image = wrong[position]
-        sheet[top : top + height, left : left + width] = np.maximum(images[image], 12)
+        sheet[top : top + height, left : left + width] = np.maximum(images[image, 0], 12)
         below, right = top + height + 0.6, left + width - 0.5
         caption, chance = f"{labels[image]}→{logits[image].argmax()}", f"{PERCENT * certainty[position]:.1f} %"
         axes.text(left - 0.5, below, caption, ha="left", va="top", fontsize=9, fontweight="bold", color=INK)
