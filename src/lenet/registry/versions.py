@@ -101,8 +101,8 @@ def read_versions(project: Project, uri: str, model: str) -> list[Version]:
         return _read_client(project, uri, model)
 
 
-# SQL in place of the client: reading the versions takes 2 ms, with the client 3 to 6 s (importing mlflow 2.5 s, opening
-# the store the rest). `lenet registry`, and a sync or a comparison of two runs that needs nothing else, would pay for it.
+# SQL in place of the client: the versions are read in 2 ms, by the client in 3 to 6 s (importing mlflow 2.5 s, opening
+# the store the rest), which `lenet registry` and a sync that finds nothing to do would pay.
 _VERSIONS = (
     "select version, coalesce(storage_location, source), run_id, creation_time, description from model_versions"
     " where name = ? and status = 'READY' and current_stage != 'Deleted_Internal' order by version"
