@@ -18,7 +18,6 @@ from lenet.core.file_lock import locked
 from lenet.core.project import Project
 from lenet.registry.history import (
     FOLDER,
-    HISTORY_TAG,
     INTENT,
     Action,
     HistoryEntry,
@@ -121,9 +120,6 @@ def apply(registry: RegisteredModel, entry: HistoryEntry) -> None:
     Raises:
         LenetError: the store cannot be reached; the next command completes the change.
     """
-    if entry.new is not None:
-        name, value = history_tag(entry)
-        entry.tags.setdefault(entry.new.version, {})[name] = value
     write_intent(registry.project, entry)
     _complete(registry, entry)
 
@@ -177,12 +173,12 @@ def _complete(registry: RegisteredModel, entry: HistoryEntry) -> None:
     with store_errors(registry.uri, "run the command again, which completes the change"):
         client = open_store(registry.project, registry.uri)
         registry.refresh()
-        _set_tags(client, registry, _select(entry.tags, are_history=False))
+        _set_tags(client, registry, entry.tags)
         for alias in ORDER:
             if alias in entry.after:
                 _move_alias(client, registry, alias, entry.after[alias])
         # The history's tag comes last: other homes take the change for done, and never see this home's intent.
-        _set_tags(client, registry, _select(entry.tags, are_history=True))
+        _set_tags(client, registry, _history_tags(entry))
     close_intent(registry.project, entry)
     registry.refresh()
 
@@ -217,16 +213,13 @@ def _undo(registry: RegisteredModel, entry: HistoryEntry) -> None:
             before = entry.before[alias]
             if before is None or registry.by_number(before):
                 _move_alias(client, registry, alias, before)
-        _set_tags(client, registry, {number: dict.fromkeys(tags) for number, tags in entry.tags.items()})
+        for changed in (entry.tags, _history_tags(entry)):
+            _set_tags(client, registry, {number: dict.fromkeys(tags) for number, tags in changed.items()})
     registry.refresh()
 
 
-def _select(tags: ChangedTags, are_history: bool) -> ChangedTags:
-    """Return a change's tags that are entries of the history, or the others."""
-    return {
-        number: {name: value for name, value in own.items() if name.startswith(HISTORY_TAG) == are_history}
-        for number, own in tags.items()
-    }
+def _history_tags(entry: HistoryEntry) -> ChangedTags:
+    return {entry.new.version: dict([history_tag(entry)])} if entry.new else {}
 
 
 def _set_tags(client: MlflowClient, registry: RegisteredModel, tags: ChangedTags) -> None:
