@@ -1,4 +1,4 @@
-# `make help` lists what can be made.
+# `make help` lists the targets.
 SHELL := /bin/bash
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -9,10 +9,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help install repro retrain test test-long check ui readme bench screenshots clean
 
-help: ## list what can be made
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1|/' | column -t -s '|'
 
-install: $(STAMP) ## make the venv and install everything, at the versions of constraints.txt
+install: $(STAMP) ## make the venv and install everything at the versions of constraints.txt
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -21,16 +21,16 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-repro: $(STAMP) ## run the whole pipeline, as far as it is out of date
+repro: $(STAMP) ## run the stages of the pipeline that are out of date
 	@dvc repro
-	@lenet sync || echo "the results are whole; what MLflow does not show is told above"
+	@lenet sync || echo "the results are complete; the messages above name what MLflow does not show"
 	@echo
 	@echo "report:   results/report.html, results/report.md"
 	@echo "compare:  lenet ui   (after: source $(VENV)/bin/activate)"
 
-retrain: $(STAMP) ## run the pipeline and have the gate judge it; PROMOTE=1 acts on what it says
+retrain: $(STAMP) ## run the pipeline and the gate; PROMOTE=1 acts on the decision
 	@dvc repro
-	@lenet sync || echo "what MLflow does not show is told above"
+	@lenet sync || echo "the messages above name what MLflow does not show"
 	@lenet gate $${PROMOTE:+--promote} $${AGAINST:+--against "$$AGAINST"}
 
 test: $(STAMP) ## run the tests, the fast ones first
@@ -45,14 +45,14 @@ check: $(STAMP) ## format, lint, type-check, and the direction of imports
 ui: $(STAMP) ## open MLflow on the project's store
 	@lenet ui
 
-bench: $(STAMP) ## measure speed and bookkeeping, on a machine that does nothing else
+bench: $(STAMP) ## measure speed and overhead on an idle machine
 	@python benchmarks/throughput.py && python benchmarks/bookkeeping.py && python benchmarks/search.py
 
 readme: $(STAMP) ## write the table of results into README.md
 	@lenet report --readme
 
-screenshots: $(STAMP) ## take the documentation's pictures (needs chromium)
+screenshots: $(STAMP) ## take the documentation's screenshots (needs chromium)
 	@python docs/screenshots.py
 
-clean: $(STAMP) ## say what of the runs can be deleted
+clean: $(STAMP) ## list what can be deleted of the runs
 	@lenet clean

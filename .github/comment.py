@@ -26,7 +26,7 @@ FORBIDDEN = (401, 403)
 
 
 def main() -> None:
-    """Create or update the comment; a token that may not write is told of and is no failure."""
+    """Create or update the comment; a token without the right to write is reported and is no failure."""
     if len(sys.argv) != 2:
         sys.exit("usage: comment.py REPORT.md")
     try:
@@ -45,12 +45,12 @@ def body(report: Path) -> str:
     """Return the comment's text: the report, or that there is none, and where the run is."""
     server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
     run = f"{server}/{os.environ['GITHUB_REPOSITORY']}/actions/runs/{os.environ.get('GITHUB_RUN_ID', '')}"
-    text = "# No verdict\n\nThe retraining ended before the gate; its log says why."
+    text = "# No decision\n\nThe retraining ended before the gate; see its log."
     if report.is_file():
         text = report.read_text(encoding="utf-8")
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}\n\n… cut here."
-    return f"{MARKER}\n{text}\n\n[The run, with everything that came out]({run})\n"
+    return f"{MARKER}\n{text}\n\n[The run and its artifacts]({run})\n"
 
 
 def comment(text: str) -> str:
@@ -78,7 +78,7 @@ def find(path: str) -> int | None:
 
 
 def call(method: str, path: str, content: dict[str, str] | None = None) -> Any:
-    """Return what GitHub's API answers."""
+    """Send a request to GitHub's API and return its response."""
     url = os.environ.get("GITHUB_API_URL", "https://api.github.com") + path
     data = json.dumps(content).encode() if content is not None else None
     headers = {"Authorization": f"Bearer {os.environ['GITHUB_TOKEN']}", "Accept": "application/vnd.github+json"}

@@ -47,7 +47,7 @@ def test_created_once_then_updated(github: GitHub, tmp_path: Path) -> None:
 
 def test_without_a_report_the_comment_says_so(github: GitHub, tmp_path: Path) -> None:
     run(github, tmp_path / "none.md")
-    assert "No verdict" in github.comments[0]["body"]
+    assert "No decision" in github.comments[0]["body"]
 
 
 def test_a_long_report_is_cut(github: GitHub, tmp_path: Path) -> None:

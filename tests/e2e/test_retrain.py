@@ -139,7 +139,7 @@ def runner(tmp_path: Path, tiny_data: Path) -> Iterator[Runner]:
     github.server_close()
 
 
-HISTORY = "leave main's history to main"
+HISTORY = "remove main's history of promotions"
 """A step of other branches alone."""
 
 
