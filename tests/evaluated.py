@@ -103,10 +103,7 @@ def choose(project: Project, variant: str, seed: int) -> None:
 def _train(project: Project, make_config: Callable[..., Config], **knobs: Any) -> Runs:
     digest = training_digest(project.prepared("tiny"))
     configs: Sequence[Config] = [make_config(seed=seed, **knobs) for seed in SEEDS]
-    return [
-        (config, get_or_train(project, config, digest, RunMetadata("tiny"), lambda _: None, lambda _: None).folder)
-        for config in configs
-    ]
+    return [(config, get_or_train(project, config, digest, RunMetadata("tiny")).run_dir) for config in configs]
 
 
 def _write_search(project: Project, trained: dict[str, Runs]) -> None:

@@ -72,12 +72,10 @@ def train(project: Project) -> None:
     from lenet.tracking.run_sync import RunSync, is_up_to_date
     from lenet.tracking.store import tracking_uri
 
-    uri, config = tracking_uri(project), compose(project, RUN)
+    uri, config = tracking_uri(project), compose(project, (*RUN, "tracking.experiment=tiny"))
     projection = RunSync(project, uri, "tiny")
     digest = training_digest(project.prepared("tiny"))
-    folder = get_or_train(
-        project, config, digest, RunMetadata("lenet5 seed=1", "kills", RUN), projection.send, ignore
-    ).folder
+    folder = get_or_train(project, config, digest, RunMetadata("lenet5 seed=1", "kills", RUN), projection.send).run_dir
     draw_run(folder, project)
     if not is_up_to_date(folder, uri):
         projection.send(folder)

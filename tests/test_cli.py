@@ -10,7 +10,7 @@ from lenet import __version__
 from lenet.cli import build_parser, main
 from lenet.core.project import Project
 
-PEOPLES = ("runs", "ui", "sync", "replay", "clean", "doctor", "compare", "promote", "gate", "rollback", "registry")
+PEOPLES = ("runs", "ui", "sync", "reproduce", "clean", "doctor", "compare", "promote", "gate", "rollback", "registry")
 PEOPLES += ("search", "data")
 STAGES = ("fetch", "prepare", "compose", "train", "refit", "evaluate", "export", "register", "report")
 COMMANDS = PEOPLES + STAGES
@@ -74,7 +74,7 @@ def test_outside_of_a_project(
     ("words", "code", "message"),
     [
         (["runs", "abc"], 1, "error: abc: no run's fingerprint begins so; `lenet runs` lists them"),
-        (["replay", "abc"], 1, "error: abc: no run's fingerprint begins so; `lenet runs` lists them"),
+        (["reproduce", "abc"], 1, "error: abc: no run's fingerprint begins so; `lenet runs` lists them"),
         (["prepare", "nist"], 2, "error: data=nist: must be one of fashion_mnist, mnist, tiny (did you mean 'mnist'?)"),
         (["train", "lenet5"], 2, "error: {root}/build/conf/lenet5.yaml: is missing; `lenet compose` writes it"),
         (["compare", "seed=1", "1"], 2, "error: seed=1 1: compare two filters or two networks, not one of each"),

@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     runs.add_argument("what", nargs="*", help="filters such as model.activation=relu, or the start of one fingerprint")
     add("ui", _ui, "open MLflow on the project's store").add_argument("--port", type=int, help="default: 5000")
     add("sync", _sync, "bring MLflow up to date with the run folders")
-    again = add("replay", _replay, "train a finished run again and compare the weights, bit for bit")
+    again = add("reproduce", _reproduce, "train a finished run again and compare the weights, bit for bit")
     again.add_argument("run", help="the start of its fingerprint")
     clean = add("clean", _clean, "say what can be deleted, and delete it with --yes")
     clean.add_argument("--yes", action="store_true", help="delete it")
@@ -147,11 +147,12 @@ def _sync(project: Project, arguments: Arguments) -> None:
         sys.exit(EXIT_FAILED)
 
 
-def _replay(project: Project, arguments: Arguments) -> None:
-    from lenet.execution.reproduce import replay
+def _reproduce(project: Project, arguments: Arguments) -> None:
+    from lenet.execution.reproduce import reproduce
     from lenet.runs.run_dir import find_run
 
-    replay(project, find_run(project, arguments.run), _tell)
+    run_dir = find_run(project, arguments.run)
+    print(f"{run_dir.short}: the same weights, bit for bit (sha256 {reproduce(project, run_dir)[:12]}…)")
 
 
 def _clean(project: Project, arguments: Arguments) -> None:

@@ -69,7 +69,8 @@ def fill(project: Project, tiny_data: Path) -> None:
     for seed in SEEDS:
         overrides = (*OVERRIDES, f"seed={seed}")
         metadata = RunMetadata(f"lenet5 seed={seed}", None, overrides)
-        run = get_or_train(project, compose(project, overrides), digest, metadata, ignore, ignore).folder
+        config = compose(project, (*overrides, "tracking.experiment=lenet5"))
+        run = get_or_train(project, config, digest, metadata).run_dir
         sync.send(run)
     register(project)
     search(project)

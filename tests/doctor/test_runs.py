@@ -19,7 +19,7 @@ def test_flipped_bit_in_weights_and_the_remedy(sample: Sample) -> None:
     assert found.text.startswith(f"{run.short}: weights.safetensors: ")
     assert found.remedy.startswith("python train.py experiment=lenet5 data=tiny ")
     digest = training_digest(sample.project.prepared("tiny"))
-    get_or_train(sample.project, run.config(), digest, RunMetadata("again"), lambda _: None, lambda _: None)
+    get_or_train(sample.project, run.config(), digest, RunMetadata("again"))
     assert levels(check_runs(sample.project)) == [Level.OK]
     assert (run.path / "weights.safetensors").read_bytes() == before
 

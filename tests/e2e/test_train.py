@@ -44,7 +44,7 @@ def test_sweep_trains_two_shows_a_table_and_is_then_answered_at_once(shell: Shel
     assert "activation=tanh" not in listed
     start = listed.splitlines()[1].split()[0]
     assert json.loads(shell.run(f"lenet runs {start}").stdout)["config"]["model"]["activation"] == "relu"
-    assert "the same weights, bit for bit" in shell.run(f"lenet replay {start}").stdout
+    assert "the same weights, bit for bit" in shell.run(f"lenet reproduce {start}").stdout
 
 
 def self_check_mlflow(home: Path) -> None:

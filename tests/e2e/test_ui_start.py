@@ -24,9 +24,7 @@ def test_it_starts_though_a_run_cannot_be_shown(project: Project, make_config: C
     shutil.copyfile(ROOT / "train.py", project.root / "train.py")
     digest = training_digest(project.prepared("tiny"))
     good, bad = (
-        get_or_train(
-            project, make_config(seed=seed, tracking__uri=uri), digest, RunMetadata("tiny"), lambda _: None, print
-        ).folder
+        get_or_train(project, make_config(seed=seed, tracking__uri=uri), digest, RunMetadata("tiny")).run_dir
         for seed, uri in ((1, None), (2, "http://127.0.0.1:9"))
     )
     port = free_port()

@@ -14,17 +14,17 @@ from lenet.runs.get_or_train import RunMetadata
 from lenet.runs.run_dir import RunDir
 
 
-def test_a_run_that_is_wished_for_twice_is_trained_once(
+def test_a_run_that_is_requested_twice_is_trained_once(
     project: Project, make_config: Callable[..., Config], said: list[str]
 ) -> None:
     config = make_config()
-    wishes = [RunRequest(config, RunMetadata("first", "a")), RunRequest(config, RunMetadata("second", "b"))]
-    first, second = run_all(project, wishes, workers=2, tell=said.append)
-    assert (first.answer, second.answer) == ("trained", "already trained")
-    assert first.folder == second.folder
-    assert len(first.folder.status()["attempts"]) == 1
+    requests = [RunRequest(config, RunMetadata("first", "a")), RunRequest(config, RunMetadata("second", "b"))]
+    first, second = run_all(project, requests, workers=2)
+    assert (first.outcome, second.outcome) == ("trained", "already trained")
+    assert first.run_dir == second.run_dir
+    assert len(first.run_dir.status()["attempts"]) == 1
     assert not [line for line in said if "waiting" in line]
-    assert [one.answer for one in run_all(project, wishes, workers=2, tell=said.append)] == ["already trained"] * 2
+    assert [one.outcome for one in run_all(project, requests, workers=2)] == ["already trained"] * 2
 
 
 def test_the_train_stage_trains_with_one_thread_each_and_says_so(project: Project, said: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""`lenet replay` trains as the run was trained, with as many threads, and says with what when weights differ."""
+"""`lenet reproduce` trains as the run was trained, with as many threads, and says with what when weights differ."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lenet.core.atomic_io import read_json, sha256_file, write_json
 from lenet.core.errors import LenetError, Stopped
 from lenet.core.project import Project
 from lenet.data.arrays import training_digest
-from lenet.execution.reproduce import as_trained, replay
+from lenet.execution.reproduce import as_trained, reproduce
 from lenet.runs.fingerprint import fingerprint
 from lenet.runs.get_or_train import RunMetadata, get_or_train
 from lenet.runs.run_dir import RunDir, run_dir_for
@@ -33,7 +33,7 @@ def train(project: Project, config: Config, stop_after: int | None = None) -> Ru
             raise Stopped(signal.SIGTERM)
 
     try:
-        return get_or_train(project, config, digest, RunMetadata("tiny"), changed, lambda _: None).folder
+        return get_or_train(project, config, digest, RunMetadata("tiny"), changed).run_dir
     except Stopped:
         return run_dir_for(project, config, digest)
 
@@ -50,7 +50,7 @@ def change_last_bit(folder: RunDir) -> str:
 
 
 def test_a_run_is_trained_again_with_the_threads_on_record(
-    project: Project, make_config: MakeConfig, said: list[str], capsys: pytest.CaptureFixture[str]
+    project: Project, make_config: MakeConfig, said: list[str]
 ) -> None:
     short = {"data__train_size": 50}  # two threads wait for each other where the machine is busy
     train(project, make_config(trainer__threads=2, **short), stop_after=1)
@@ -59,14 +59,14 @@ def test_a_run_is_trained_again_with_the_threads_on_record(
     assert folder.threads() == (2, 1)
     assert folder.config().trainer.threads == 2  # what was asked for first
     assert as_trained(folder).trainer.threads == 1
-    replay(project, train(project, make_config(seed=2)), said.append)
-    assert "the same weights, bit for bit" in capsys.readouterr().out
+    other = train(project, make_config(seed=2))
+    assert reproduce(project, other) == other.status()["files"][WEIGHTS]
     change_last_bit(folder)
     with pytest.raises(LenetError, match=r"with 2 and in the end 1 thread, as now and torch \d"):
-        replay(project, folder, said.append)
+        reproduce(project, folder)
 
 
-def test_a_record_without_threads_is_replayed_as_it_was_asked_for(project: Project, make_config: MakeConfig) -> None:
+def test_without_recorded_threads_it_has_those_of_the_config(project: Project, make_config: MakeConfig) -> None:
     folder = train(project, make_config())
     status = folder.status()
     attempts = [{name: value for name, value in status["attempts"][0].items() if name != "threads"}]
@@ -76,21 +76,19 @@ def test_a_record_without_threads_is_replayed_as_it_was_asked_for(project: Proje
 
 
 def test_the_same_weights_are_the_same_and_others_are_not(
-    project: Project, make_config: MakeConfig, said: list[str], capsys: pytest.CaptureFixture[str]
+    project: Project, make_config: MakeConfig, said: list[str]
 ) -> None:
     folder = train(project, make_config(trainer__epochs=1))
     trained = folder.status()["files"][WEIGHTS]
     before = {path.name: path.stat().st_mtime_ns for path in folder.path.iterdir() if path.is_file()}
-    replay(project, folder, said.append)
-    assert capsys.readouterr().out == f"{folder.short}: the same weights, bit for bit (sha256 {trained[:12]}…)\n"
+    assert reproduce(project, folder) == trained
     assert {path.name: path.stat().st_mtime_ns for path in folder.path.iterdir() if path.is_file()} == before
     assert said == []
 
     other = change_last_bit(folder)
     told = rf"^{folder.short}: the weights differ \({other[:12]}… then, {trained[:12]}… now\)"
     with pytest.raises(LenetError, match=told):
-        replay(project, folder, said.append)
-    assert capsys.readouterr().out == ""
+        reproduce(project, folder)
 
 
 def test_what_cannot_be_compared_is_told(project: Project, make_config: MakeConfig, said: list[str]) -> None:
@@ -98,19 +96,17 @@ def test_what_cannot_be_compared_is_told(project: Project, make_config: MakeConf
     status = folder.status()
     for state in ("FAILED", "KILLED", "PRUNED"):
         folder.write("status.json", status | {"state": state})
-        with pytest.raises(LenetError, match=rf"^{folder.short}: is {state}, only a finished run can be replayed$"):
-            replay(project, folder, said.append)
+        with pytest.raises(LenetError, match=rf"^{folder.short}: is {state}, only a finished run can be reproduced$"):
+            reproduce(project, folder)
     folder.write("status.json", status)
     card = project.prepared("tiny") / "card.json"
     write_json(card, read_json(card) | {"training_digest": "0" * 64})
     with pytest.raises(LenetError, match=rf"^{folder.short}: was trained on other data than "):
-        replay(project, folder, said.append)
+        reproduce(project, folder)
     assert said == []
 
 
-def test_that_the_code_has_changed_is_told(
-    project: Project, make_config: MakeConfig, said: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_that_the_code_has_changed_is_told(project: Project, make_config: MakeConfig, said: list[str]) -> None:
     trained = train(project, make_config(trainer__epochs=1))
     identity, code = trained.identity(), "0" * 64
     folder = RunDir(project.runs / fingerprint(trained.config(), identity["data_digest"], code))
@@ -119,6 +115,5 @@ def test_that_the_code_has_changed_is_told(
     folder.write("history.json", read_json(folder.path / "history.json"))
     digests = trained.status()["files"] | {"history.json": sha256_file(folder.path / "history.json")}
     folder.write("status.json", trained.status() | {"files": digests})
-    replay(project, folder, said.append)
+    assert reproduce(project, folder) == digests[WEIGHTS]
     assert said == [f"{folder.short}: the code that trains has changed since; the weights may differ"]
-    assert "the same weights, bit for bit" in capsys.readouterr().out

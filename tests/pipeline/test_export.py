@@ -41,7 +41,7 @@ def trained(project: Project, make_config: Callable[..., Config]) -> RunDir:
     """A trained run that the evaluation chose."""
     config = make_config(trainer__epochs=1)
     digest = training_digest(project.prepared("tiny"))
-    folder = get_or_train(project, config, digest, RunMetadata("tiny seed=1"), lambda _: None, lambda _: None).folder
+    folder = get_or_train(project, config, digest, RunMetadata("tiny seed=1")).run_dir
     write_variant(project, config.name, [(config, folder)])
     write_json(project.root / EVALUATION, {"choice": {"variant": config.name, "seed": 1}})
     return folder
@@ -153,9 +153,7 @@ def test_a_run_shows_what_its_own_export_takes(
         make_config(trainer__epochs=1, seed=2),
         training_digest(project.prepared("tiny")),
         RunMetadata("tiny seed=2"),
-        lambda _: None,
-        lambda _: None,
-    ).folder
+    ).run_dir
     place = RunSync(project, uri, "lenet5").send(other)
     log_export(project, place, other)
     assert "export/onnx_bytes" not in client.get_run(place.run_id).data.metrics

@@ -41,9 +41,7 @@ class Registry:
     def train(self, seed: int) -> tuple[RunDir, MlflowRunRef]:
         config = self.make_config(seed=seed, trainer__epochs=1)
         digest = training_digest(self.project.prepared("tiny"))
-        run_dir = get_or_train(
-            self.project, config, digest, RunMetadata(f"tiny seed={seed}"), lambda _: None, print
-        ).folder
+        run_dir = get_or_train(self.project, config, digest, RunMetadata(f"tiny seed={seed}")).run_dir
         return run_dir, RunSync(self.project, self.uri, "lenet5").send(run_dir)
 
     def register(self, seed: int, model: str = MODEL) -> tuple[Version, bool]:

@@ -37,7 +37,7 @@ config = parse_config(json.loads(sys.argv[2]))
 def told(folder):
     print("epochs", len(folder.history()), flush=True)
 digest = training_digest(project.prepared("tiny"))
-print(get_or_train(project, config, digest, RunMetadata("tiny"), told, print).answer, flush=True)
+print(get_or_train(project, config, digest, RunMetadata("tiny"), told).outcome, flush=True)
 """
 
 
@@ -46,7 +46,6 @@ class Asker:
 
     Attributes:
         states: the run's state at each change.
-        said: lines for the user.
         stop_after: epochs after which the training is stopped.
     """
 
@@ -54,11 +53,10 @@ class Asker:
         self.project = project
         self.digest = training_digest(project.prepared("tiny"))
         self.states: list[str | None] = []
-        self.said: list[str] = []
         self.stop_after: int | None = None
 
     def __call__(self, config: Config, origin: RunMetadata = ORIGIN) -> RunResult:
-        return get_or_train(self.project, config, self.digest, origin, self._changed, self.said.append)
+        return get_or_train(self.project, config, self.digest, origin, self._changed)
 
     def _changed(self, folder: RunDir) -> None:
         self.states.append(folder.state())
@@ -76,10 +74,10 @@ def config(make_config: MakeConfig) -> Config:
     return make_config()
 
 
-def test_a_run_is_trained_and_its_folder_is_the_truth(asker: Asker, config: Config) -> None:
+def test_a_run_is_trained_and_its_folder_is_the_truth(asker: Asker, config: Config, said: list[str]) -> None:
     outcome = asker(config)
-    folder = outcome.folder
-    assert outcome.answer == "trained"
+    folder = outcome.run_dir
+    assert outcome.outcome == "trained"
     assert folder.path == asker.project.runs / fingerprint(config, asker.digest)
     assert folder == run_dir_for(asker.project, config, asker.digest)
     assert asker.states == ["RUNNING", "RUNNING", "RUNNING", "RUNNING", "FINISHED"]
@@ -121,11 +119,11 @@ def test_a_run_is_trained_and_its_folder_is_the_truth(asker: Asker, config: Conf
     assert folder.headline() == {
         name: folder.history()[-1][name] for name in ("val/error", "val/loss", "train/error", "train/loss")
     }
-    assert asker.said == []
+    assert said == []
 
 
 def test_a_finished_run_is_there_at_once(asker: Asker, config: Config) -> None:
-    folder = asker(config).folder
+    folder = asker(config).run_dir
     before = {path.name: path.stat().st_mtime_ns for path in folder.path.iterdir() if path.name != "lock"}
     asker.states.clear()
     outcome = asker(config)
@@ -135,19 +133,19 @@ def test_a_finished_run_is_there_at_once(asker: Asker, config: Config) -> None:
 
 
 def test_a_name_device_or_store_is_the_same_run_and_a_seed_another(asker: Asker, make_config: MakeConfig) -> None:
-    first = asker(make_config()).folder
+    first = asker(make_config()).run_dir
     same = make_config(name="b", trainer__threads=2, tracking__experiment="x", trainer__accelerator="auto")
     assert asker(same) == RunResult(first, "already trained")
     other = asker(make_config(seed=2))
-    assert other.answer == "trained"
-    assert other.folder != first
-    assert {folder.fingerprint for folder in all_runs(asker.project)} == {first.fingerprint, other.folder.fingerprint}
+    assert other.outcome == "trained"
+    assert other.run_dir != first
+    assert {folder.fingerprint for folder in all_runs(asker.project)} == {first.fingerprint, other.run_dir.fingerprint}
 
 
 def test_another_sweep_is_written_down_once_and_told(asker: Asker, config: Config) -> None:
-    folder = asker(config).folder
+    folder = asker(config).run_dir
     asker.states.clear()
-    assert asker(config, RunMetadata("again", "another sweep")).answer == "already trained"
+    assert asker(config, RunMetadata("again", "another sweep")).outcome == "already trained"
     assert folder.identity()["sweeps"] == ["a sweep", "another sweep"]
     assert folder.identity()["name"] == "tiny seed=1"
     assert asker.states == ["FINISHED"]
@@ -170,9 +168,9 @@ def test_another_sweep_is_written_down_once_and_told(asker: Asker, config: Confi
     ],
 )
 def test_damaged_results_are_trained_anew_to_the_same_weights(
-    asker: Asker, config: Config, name: str, damage: str
+    asker: Asker, config: Config, said: list[str], name: str, damage: str
 ) -> None:
-    folder = asker(config).folder
+    folder = asker(config).run_dir
     weights = folder.status()["files"]["weights.safetensors"]
     path = folder.path / name
     if damage == "delete":
@@ -182,17 +180,17 @@ def test_damaged_results_are_trained_anew_to_the_same_weights(
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
     assert asker(config) == RunResult(folder, "trained")
-    (line,) = asker.said
+    (line,) = said
     assert line.startswith(f"{path}: ")
     assert line.endswith("; training it again")
     assert folder.state() == "FINISHED"
     folder.check()
     assert folder.status()["files"]["weights.safetensors"] == weights
-    assert asker(config).answer == "already trained"
+    assert asker(config).outcome == "already trained"
 
 
 def test_without_a_status_it_is_trained_anew(asker: Asker, config: Config) -> None:
-    folder = asker(config).folder
+    folder = asker(config).run_dir
     weights = folder.status()["files"]["weights.safetensors"]
     (folder.path / "status.json").unlink()
     asker(config)
@@ -200,23 +198,23 @@ def test_without_a_status_it_is_trained_anew(asker: Asker, config: Config) -> No
 
 
 def test_what_was_trained_from_the_start_is_not_called_resumed(asker: Asker, config: Config) -> None:
-    folder = asker(config).folder
+    folder = asker(config).run_dir
     (folder.path / "status.json").unlink()
-    assert asker(config).answer == "trained"
+    assert asker(config).outcome == "trained"
     assert folder.status()["attempts"][-1]["after_epoch"] == 0
 
 
 def test_a_damaged_question_is_written_again(asker: Asker, config: Config) -> None:
-    folder = asker(config).folder
+    folder = asker(config).run_dir
     before = folder.identity()
     (folder.path / "run.json").write_text("{")
-    assert asker(config).answer == "already trained"
+    assert asker(config).outcome == "already trained"
     assert folder.identity() == before
 
 
 def test_an_interrupted_run_goes_on_to_the_same_weights(asker: Asker, make_config: MakeConfig) -> None:
     config = make_config(trainer__epochs=3)
-    whole = asker(config).folder
+    whole = asker(config).run_dir
     weights = whole.status()["files"]["weights.safetensors"]
     whole.path.rename(asker.project.root / "whole")
     asker.stop_after = 1
@@ -230,7 +228,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(asker: Asker, make_confi
     assert len(folder.history()) == 1
     assert list((folder.path / "checkpoints").iterdir())
     asker.stop_after = None
-    assert asker(config).answer == "resumed after epoch 1"
+    assert asker(config).outcome == "resumed after epoch 1"
     assert [attempt["after_epoch"] for attempt in folder.status()["attempts"]] == [0, 1]
     assert folder.status()["files"]["weights.safetensors"] == weights
     assert [row["epoch"] for row in folder.history()] == [1, 2, 3]
@@ -243,7 +241,7 @@ def test_a_signal_between_two_epochs_is_killed_and_not_failed(asker: Asker, conf
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Stopped):
-        get_or_train(asker.project, config, asker.digest, ORIGIN, terminate, asker.said.append)
+        get_or_train(asker.project, config, asker.digest, ORIGIN, terminate)
     assert run_dir_for(asker.project, config, asker.digest).status()["state"] == "KILLED"
 
 
@@ -281,12 +279,12 @@ def test_a_run_that_failed_for_another_reason_is_tried_again(asker: Asker, confi
     assert folder.state() == "FAILED"
     assert folder.status()["message"].startswith("DamagedError: ")
     images.write_bytes(content)
-    assert asker(config).answer == "trained"
+    assert asker(config).outcome == "trained"
     assert [attempt["ended"] is not None for attempt in folder.status()["attempts"]] == [True, True]
 
 
 def test_running_without_its_process_is_killed(asker: Asker, config: Config) -> None:
-    folder = asker(config).folder
+    folder = asker(config).run_dir
     status = folder.status()
     folder.write("status.json", status | {"state": "RUNNING"})
     assert folder.state() == "KILLED"
@@ -314,11 +312,11 @@ def test_after_kill_9_it_goes_on_to_the_same_weights(asker: Asker, make_config: 
     done = len(folder.history())
     assert 3 <= done < 15
     (folder.path / ".weights.safetensors.1.partial").write_bytes(b"half")
-    assert asker(config).answer == f"resumed after epoch {done}"
+    assert asker(config).outcome == f"resumed after epoch {done}"
     assert not list(folder.path.rglob("*.partial"))
     weights = folder.status()["files"]["weights.safetensors"]
     folder.path.rename(asker.project.root / "interrupted")
-    assert asker(config).folder.status()["files"]["weights.safetensors"] == weights
+    assert asker(config).run_dir.status()["files"]["weights.safetensors"] == weights
 
 
 def test_two_who_ask_at_once_train_once(asker: Asker, config: Config) -> None:
@@ -333,7 +331,7 @@ def test_two_who_ask_at_once_train_once(asker: Asker, config: Config) -> None:
 def test_runs_are_listed_oldest_first_and_found_by_their_start(asker: Asker, make_config: MakeConfig) -> None:
     project = asker.project
     assert all_runs(project) == []
-    folders = [asker(make_config(seed=seed)).folder for seed in (3, 1, 2)]
+    folders = [asker(make_config(seed=seed)).run_dir for seed in (3, 1, 2)]
     for age, folder in enumerate(folders):
         os.utime(folder.path / "config.yaml", (1000 + age, 1000 + age))
     (project.runs / ".sweeps" / "12").mkdir(parents=True)
@@ -348,7 +346,7 @@ def test_runs_are_listed_oldest_first_and_found_by_their_start(asker: Asker, mak
 
 
 def test_a_start_that_fits_several_names_them(asker: Asker, config: Config) -> None:
-    folder = asker(config).folder
+    folder = asker(config).run_dir
     twin = folder.path.with_name(folder.fingerprint[:20] + "0" * 44)
     twin.mkdir()
     for name in ("run.json", "config.yaml"):
@@ -359,7 +357,7 @@ def test_a_start_that_fits_several_names_them(asker: Asker, config: Config) -> N
 
 
 def test_a_training_without_validation_has_no_predictions(asker: Asker, make_config: MakeConfig) -> None:
-    folder = asker(make_config(data__validation_size=0)).folder
+    folder = asker(make_config(data__validation_size=0)).run_dir
     assert set(folder.status()["files"]) == {"weights.safetensors", "history.json"}
     assert set(folder.headline()) == {"train/error", "train/loss"}
 
@@ -382,8 +380,8 @@ def test_what_is_not_possible_leaves_no_run(asker: Asker, make_config: MakeConfi
 
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
-    with Runner(asker.project, asker.said.append) as laboratory, pytest.raises(ConfigError):
-        laboratory.get_or_train(make_config(**knobs), ORIGIN)
+    with Runner(asker.project) as runner, pytest.raises(ConfigError):
+        runner.get_or_train(make_config(**knobs), ORIGIN)
     assert all_runs(asker.project) == []
     assert not (asker.project.home / "mlflow.db").exists()
 
@@ -399,6 +397,6 @@ def test_a_run_that_was_left_behind_is_ended_early_and_one_that_ended_stays(aske
         mark_pruned(folder, "pruned after epoch 1")
         assert (folder.state(), folder.status()["message"]) == ("PRUNED", "pruned after epoch 1")
     asker.stop_after = None
-    assert asker(config).answer == "resumed after epoch 1"
+    assert asker(config).outcome == "resumed after epoch 1"
     mark_pruned(folder, "pruned after epoch 1")
     assert folder.state() == "FINISHED"

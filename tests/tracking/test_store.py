@@ -217,8 +217,8 @@ def test_password_goes_to_the_store_and_nowhere_else(
         patch.setenv("MLFLOW_EXPERIMENT_NAME", "paper")
         assert tracking_uri(project) == plain
         with Runner(project) as runner:
-            run = runner.get_or_train(make_config(tracking__experiment=None), RunMetadata("tiny", "a sweep")).folder
-        ref = runner.place(run, make_config())
+            run = runner.get_or_train(make_config(tracking__experiment=None), RunMetadata("tiny", "a sweep")).run_dir
+        ref = runner.mlflow_run(run, make_config())
         assert ref is not None
         assert ref.uri == plain
         assert is_up_to_date(run, plain)

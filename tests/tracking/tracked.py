@@ -36,7 +36,7 @@ class Lab:
 
     def train(self, config: Config, on_change: Callable[[RunDir], Any] = lambda run: None) -> RunDir:
         metadata = RunMetadata("tiny seed=1", "a sweep", ("seed=1",))
-        return get_or_train(self.project, config, self.digest, metadata, on_change, print).folder
+        return get_or_train(self.project, config, self.digest, metadata, on_change).run_dir
 
     def client(self) -> Any:
         return open_store(self.project, self.uri)

@@ -58,5 +58,5 @@ def _check_version(model: RegisteredModel, version: Version) -> list[Finding]:
         return []  # the check of the runs reports it
     if status["state"] == FINISHED and status["files"].get(WEIGHTS) != version.weights_sha256:
         text = f"{version.title}: its run {run.short} was trained again, to other weights"
-        return [warning(text, f"{REGISTER} registers these; `lenet replay {run.short}` checks that they are stable")]
+        return [warning(text, f"{REGISTER} registers these; `lenet reproduce {run.short}` checks that they are stable")]
     return []

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 from lenet.config.schema import Config
 from lenet.core.cli_errors import SIGNAL_BASE
 from lenet.core.errors import LenetError, RunFailedError, Stopped
 from lenet.core.processes import default_workers, process_pool
 from lenet.core.project import Project
-from lenet.data.datasets import ensure_prepared
+from lenet.data.arrays import training_digest
 from lenet.execution.runner import Runner, validate_resources
-from lenet.runs.get_or_train import RunMetadata, RunResult
+from lenet.runs.get_or_train import RunMetadata, RunResult, get_or_train
 from lenet.runs.run_dir import FINISHED
+from lenet.tracking.destination import settled
 from lenet.training.cpu_tuning import configure_openmp
+
+logger = logging.getLogger(__name__)
 
 PRELOADED = ("optuna", "lenet.runs.get_or_train", "lenet.training.fit")
 """What takes training processes seconds to import."""
@@ -28,86 +30,67 @@ PRELOADED = ("optuna", "lenet.runs.get_or_train", "lenet.training.fit")
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A run that is asked for, and by whom."""
+    """A run to be trained where it is not finished, and what is recorded with it."""
 
     config: Config
-    origin: RunMetadata
+    metadata: RunMetadata
 
 
-def run_all(
-    project: Project, wishes: Sequence[RunRequest], workers: int, tell: Callable[[str], None], may_fail: bool = False
-) -> list[RunResult]:
-    """Answer for many runs: from their folders, or by training as many at once as there are workers.
+def run_all(project: Project, requests: Sequence[RunRequest], workers: int, may_fail: bool = False) -> list[RunResult]:
+    """Get or train many runs, as many at once as there are workers, and return their results in the same order.
 
     Args:
-        project: where things are.
-        wishes: the runs; asked for in this order.
+        project: its home holds the runs.
+        requests: the runs; one that is requested twice is trained once.
         workers: processes; 0 is `default_workers`, fewer where a run trains on several devices.
-        tell: takes a line for the user.
-        may_fail: a training that fails for a reason of its own is an answer too, `failed: …`, and the others go on.
+        may_fail: a training that fails for a reason of its own has the result `failed: …`, and the others go on.
 
     Raises:
         RunFailedError: a training failed for a reason of its own, and none may.
         LenetError: a worker was killed.
         Stopped: a signal ended it; each run keeps its epochs.
     """
-    for name in dict.fromkeys(wish.config.data.name for wish in wishes):
-        ensure_prepared(project, name, tell)
-    for wish in wishes:
-        validate_resources(project, wish.config)
-    outcomes: dict[int, RunResult] = {}
-    with Runner(project, tell) as laboratory, ExitStack() as stack:
-        folders = [laboratory.folder(wish.config) for wish in wishes]
-        finished = [number for number, folder in enumerate(folders) if folder.state() == FINISHED]
-        trainers: dict[str, int] = {}  # a run that is wished for twice is trained for the first who does
-        for number, folder in enumerate(folders):
-            if number not in finished:
-                trainers.setdefault(folder.fingerprint, number)
-        waiting: dict[Future[Any], int] = {}
-        if trainers:  # otherwise no process has to be made ready
-            devices = max(wish.config.trainer.devices for wish in wishes)
-            size = min(workers or max(1, default_workers() // devices), len(trainers))
+    results: dict[int, RunResult] = {}
+    with Runner(project) as runner, ExitStack() as stack:
+        run_dirs = [runner.run_dir(request.config) for request in requests]
+        for request in requests:
+            validate_resources(project, request.config)
+        unfinished = {
+            run_dir.fingerprint: number
+            for number, run_dir in reversed(list(enumerate(run_dirs)))
+            if run_dir.state() != FINISHED
+        }
+        waiting: dict[Future[str], int] = {}
+        if unfinished:  # otherwise no process has to be started
+            devices = max(request.config.trainer.devices for request in requests)
+            size = min(workers or max(1, default_workers() // devices), len(unfinished))
             pool = stack.enter_context(process_pool(size, configure_openmp, PRELOADED, devices))
-            for number in trainers.values():
-                wish = wishes[number]
-                waiting[pool.submit(_train, project.root, project.home, wish.config, wish.origin)] = number
+            for number in sorted(unfinished.values()):
+                config = settled(project, run_dirs[number], requests[number].config)
+                waiting[pool.submit(_train, project, config, requests[number].metadata)] = number
         try:
-            for number in finished:
-                outcomes[number] = laboratory.get_or_train(wishes[number].config, wishes[number].origin)
-            for done in as_completed(waiting):
-                wish = wishes[waiting[done]]
-                # MLflow and the pictures are shown here: workers leave them out
-                if may_fail and isinstance(done.exception(), RunFailedError):
-                    outcome = laboratory.run_allow_failure(wish.config, wish.origin)
-                else:
-                    answer = done.result()
-                    outcome = RunResult(laboratory.get_or_train(wish.config, wish.origin).folder, answer)
-                outcomes[waiting[done]] = outcome
-                tell(f"{outcome.folder.short}  {wish.origin.name}: {outcome.answer}")
+            for future in as_completed(waiting):
+                number = waiting[future]
+                config, metadata = requests[number].config, requests[number].metadata
+                error = future.exception()
+                if error is not None and not (may_fail and isinstance(error, RunFailedError)):
+                    raise error
+                # Workers leave figures and MLflow to this process.
+                result = runner.get_or_train(config, metadata, may_fail)
+                results[number] = result if error else replace(result, outcome=future.result())
+                logger.info(f"{result.run_dir.short}  {metadata.name}: {results[number].outcome}")
         except BrokenProcessPool as error:
             raise LenetError("a training process was killed; the same command goes on from the last epochs") from error
-        for number, wish in enumerate(wishes):
-            if number not in outcomes:
-                first = outcomes[trainers[folders[number].fingerprint]]
-                has_failed = first.folder.state() != FINISHED
-                outcomes[number] = first if has_failed else laboratory.get_or_train(wish.config, wish.origin)
-    return [outcomes[number] for number in range(len(wishes))]
+        for number, request in enumerate(requests):
+            if number not in results:
+                results[number] = runner.get_or_train(request.config, request.metadata, may_fail)
+    return [results[number] for number in range(len(requests))]
 
 
-def _train(root: Path, home: Path, config: Config, origin: RunMetadata) -> str:
-    from lenet.data.arrays import training_digest
-    from lenet.runs.get_or_train import get_or_train
-
-    project = Project(root=root, home=home)
+def _train(project: Project, config: Config, metadata: RunMetadata) -> str:
     # One thread and no bar: how a run is trained is no part of what it is.
     quiet = replace(config, trainer=replace(config.trainer, threads=1, progress=False))
-    digest = training_digest(project.prepared(config.data.name))
     try:
-        return get_or_train(project, quiet, digest, origin, _ignore, _ignore).answer
+        return get_or_train(project, quiet, training_digest(project.prepared(config.data.name)), metadata).outcome
     except Stopped as stop:
-        # An exception would be an answer to the pool, and the next run would begin: told to end, the process ends.
-        os._exit(SIGNAL_BASE + stop.signum)
-
-
-def _ignore(_: object) -> None:
-    pass
+        os._exit(SIGNAL_BASE + stop.signum)  # after an exception the pool would begin the next run

@@ -1,16 +1,17 @@
-"""Asking for runs, with all that belongs to it: data made ready, training, pictures, MLflow."""
+"""Get or train runs together with what belongs to them: prepared data, figures, and their MLflow runs."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from types import TracebackType
+
+import numpy as np
 
 from lenet.config.schema import Config
 from lenet.core.errors import DamagedError, RunFailedError, Stopped
 from lenet.core.project import Project
-from lenet.data.arrays import CARD, load_training, training_digest
+from lenet.data.arrays import CARD, TRAIN_ARRAYS, training_digest
 from lenet.data.datasets import ensure_prepared
 from lenet.data.split import split
 from lenet.runs.get_or_train import RunMetadata, RunResult, get_or_train
@@ -21,18 +22,18 @@ from lenet.tracking.run_ref import MlflowRunRef, recorded_run_ref
 from lenet.tracking.run_sync import is_up_to_date
 from lenet.tracking.store import EXPERIMENT_VARIABLE, experiment_name, tracking_uri
 
-HURRIED_SECONDS = 10.0
-"""How long a command that was told to end waits for the store; whoever sent the signal soon sends a harder one."""
+logger = logging.getLogger(__name__)
 
-
-say = logging.getLogger(__name__).info
+STOPPED_TIMEOUT = 10.0
+"""Seconds that a command which a signal ended waits for MLflow; a harder signal may follow soon."""
 
 
 def validate_resources(project: Project, config: Config) -> None:
-    """Find out, before anything is written, whether a run can be trained here.
+    """Check, before anything is written, that a run can be trained here.
 
     Raises:
-        ConfigError: a GPU is asked for that is not there, more images than there are, or an MLflow store that is none.
+        ConfigError: there is no such GPU, there are fewer images than the config asks for, or the MLflow store's
+            address is not one.
     """
     if config.trainer.accelerator == "gpu":
         from lenet.training.devices import choose_accelerator
@@ -42,22 +43,16 @@ def validate_resources(project: Project, config: Config) -> None:
     experiment_name(config)
     prepared = project.prepared(config.data.name)
     if (prepared / CARD).is_file():
-        order = load_training(prepared).order
+        order = np.load(prepared / TRAIN_ARRAYS[-1], mmap_mode="r")  # only its length is read
         split(order, config.data.train_size, config.data.validation_size)
 
 
 class Runner:
-    """Answers questions for runs and keeps the MLflow store beside them; a context, closed when all is asked.
+    """Gets or trains runs and keeps MLflow up to date meanwhile; a context, which waits for MLflow at its end."""
 
-    Args:
-        project: where things are.
-        tell: takes a line for the user.
-    """
-
-    def __init__(self, project: Project, tell: Callable[[str], None] = say) -> None:
+    def __init__(self, project: Project) -> None:
         self.project = project
-        self._tell = tell
-        self._followers: dict[tuple[str, str], BackgroundSync] = {}
+        self._syncs: dict[tuple[str, str], BackgroundSync] = {}
 
     def __enter__(self) -> Runner:
         return self
@@ -65,90 +60,84 @@ class Runner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close(HURRIED_SECONDS if isinstance(error, Stopped | KeyboardInterrupt) else SHUTDOWN_TIMEOUT)
+        seconds = STOPPED_TIMEOUT if isinstance(error, Stopped | KeyboardInterrupt) else SHUTDOWN_TIMEOUT
+        for sync in self._syncs.values():
+            sync.close(seconds)
+        self._syncs = {}
 
-    def close(self, seconds: float = SHUTDOWN_TIMEOUT) -> None:
-        """Wait until the stores show everything, `seconds` each at most, or say that they do not."""
-        for follower in self._followers.values():
-            follower.close(seconds)
-        self._followers = {}
+    def get_or_train(self, config: Config, metadata: RunMetadata, may_fail: bool = False) -> RunResult:
+        """Return the result of a run: at once where it is finished, otherwise after training what is missing.
 
-    def get_or_train(self, config: Config, origin: RunMetadata) -> RunResult:
-        """Answer a question for one run: at once where it is finished, otherwise by training what is missing.
+        Args:
+            config: the run.
+            metadata: recorded with the run.
+            may_fail: return the result `failed: …` of a training that fails for a reason of its own.
 
         Raises:
-            RunFailedError: the training failed for a reason of its own.
+            RunFailedError: the training failed for a reason of its own, and must not.
             Stopped: a signal ended it.
         """
-        prepared = ensure_prepared(self.project, config.data.name, self._tell)
-        digest = training_digest(prepared)
-        folder = run_dir_for(self.project, config, digest)
-        config = self._settled(folder, config)
-        follower = self._follower(config)
-        if folder.state() != FINISHED:
+        run_dir = self.run_dir(config)
+        config = self._with_experiment(run_dir, config)
+        sync = self._sync(config)
+        state = run_dir.state()
+        if state != FINISHED:
             validate_resources(self.project, config)
-        self._tell_start(folder, origin)
+        if state is None:
+            logger.info(f"{run_dir.short}  {metadata.name}: training")
+        elif state not in {FINISHED, RUNNING}:
+            logger.info(f"{run_dir.short}  {metadata.name}: was {state.lower()} after epoch {_epochs(run_dir)}")
+        digest = training_digest(self.project.prepared(config.data.name))
         try:
-            outcome = get_or_train(self.project, config, digest, origin, follower.changed, self._tell)
+            return get_or_train(self.project, config, digest, metadata, sync.changed)
+        except RunFailedError as error:
+            if not may_fail:
+                raise
+            return RunResult(run_dir, f"failed: {error}")
         finally:
-            if (folder.path / "run.json").is_file():
-                self._show(folder, config, follower)
-        return outcome
+            if (run_dir.path / "run.json").is_file():
+                self._draw_and_sync(run_dir, config, sync)
 
-    def folder(self, config: Config) -> RunDir:
-        """Return where a run is, or will be."""
-        prepared = ensure_prepared(self.project, config.data.name, self._tell)
+    def run_dir(self, config: Config) -> RunDir:
+        """Return a run's directory, whether it exists or not; the data is fetched and prepared where it is missing."""
+        prepared = ensure_prepared(self.project, config.data.name, logger.info)
         return run_dir_for(self.project, config, training_digest(prepared))
 
-    def run_allow_failure(self, config: Config, origin: RunMetadata) -> RunResult:
-        """Answer like `get_or_train`; a run that failed is an answer too."""
-        try:
-            return self.get_or_train(config, origin)
-        except RunFailedError as error:
-            return RunResult(self.folder(config), f"failed: {error}")
+    def mlflow_run(self, run_dir: RunDir, config: Config) -> MlflowRunRef | None:
+        """Return the MLflow run that shows a run, or None while there is none."""
+        return recorded_run_ref(run_dir, tracking_uri(self.project, config.tracking.uri))
 
-    def place(self, folder: RunDir, config: Config) -> MlflowRunRef | None:
-        """Return where MLflow shows a run, once it does."""
-        return recorded_run_ref(folder, tracking_uri(self.project, config.tracking.uri))
-
-    def _settled(self, folder: RunDir, config: Config) -> Config:
-        """Return the config with the experiment that shows the run, and say so where that is not the one asked for."""
-        found, asked = settled(self.project, folder, config), experiment_name(config)
+    def _with_experiment(self, run_dir: RunDir, config: Config) -> Config:
+        """Return the config with the experiment that shows the run; report where that is not the requested one."""
+        found, requested = settled(self.project, run_dir, config), experiment_name(config)
         is_named = config.tracking.experiment is not None or bool(os.environ.get(EXPERIMENT_VARIABLE))
-        if is_named and found.tracking.experiment != asked:
-            self._tell(
-                f"{folder.short}: MLflow shows it in experiment {found.tracking.experiment} already, and a run is shown"
-                f" once: {asked} does not get it"
+        if is_named and found.tracking.experiment != requested:
+            logger.info(
+                f"{run_dir.short}: stays in MLflow's experiment {found.tracking.experiment}; a run is in one"
+                f" experiment, so {requested} does not show it"
             )
         return found
 
-    def _follower(self, config: Config) -> BackgroundSync:
+    def _sync(self, config: Config) -> BackgroundSync:
         key = (tracking_uri(self.project, config.tracking.uri), experiment_name(config))
-        if key not in self._followers:
-            self._followers[key] = BackgroundSync(self.project, *key)
-        return self._followers[key]
+        if key not in self._syncs:
+            self._syncs[key] = BackgroundSync(self.project, *key)
+        return self._syncs[key]
 
-    def _tell_start(self, folder: RunDir, origin: RunMetadata) -> None:
-        state = folder.state()
-        if state is None:
-            self._tell(f"{folder.short}  {origin.name}: training")
-        elif state not in {FINISHED, RUNNING}:
-            self._tell(f"{folder.short}  {origin.name}: {state.lower()} after epoch {_epochs(folder)}, asked again")
-
-    def _show(self, folder: RunDir, config: Config, follower: BackgroundSync) -> None:
-        """Draw what is not drawn yet, and have the store brought up to date where it is not."""
+    def _draw_and_sync(self, run_dir: RunDir, config: Config, sync: BackgroundSync) -> None:
+        """Draw the figures that are missing, and bring MLflow up to date where it is not."""
         from lenet.evaluation.plots.draw_run import draw_run
 
         try:
-            draw_run(folder, self.project)
-            if not is_up_to_date(folder, tracking_uri(self.project, config.tracking.uri)):
-                follower.changed(folder)
-        except DamagedError as error:  # the answer stands without
-            self._tell(str(error))
+            draw_run(run_dir, self.project)
+            if not is_up_to_date(run_dir, tracking_uri(self.project, config.tracking.uri)):
+                sync.changed(run_dir)
+        except DamagedError as error:  # the result stands without its figures
+            logger.warning(str(error))
 
 
-def _epochs(folder: RunDir) -> int:
+def _epochs(run_dir: RunDir) -> int:
     try:
-        return len(folder.history())
+        return len(run_dir.history())
     except DamagedError:
         return 0

@@ -111,10 +111,9 @@ def _run_job(tree: DictConfig) -> float | None:
     name = run_name(config, overrides)
     folder = project.sweep(str(hydra.callbacks["lenet"]["sweep"])) if is_sweep else None
     sweep = str(read_json(folder / DESCRIPTION)["name"]) if folder else None
-    with Runner(project) as laboratory:
-        origin = RunMetadata(name, sweep, overrides)
-        outcome = laboratory.run_allow_failure(config, origin) if is_sweep else laboratory.get_or_train(config, origin)
-    row = Row(outcome.folder.fingerprint, outcome.answer, dict(flatten(config.tree())))
+    with Runner(project) as runner:
+        result = runner.get_or_train(config, RunMetadata(name, sweep, overrides), may_fail=is_sweep)
+    row = Row(result.run_dir.fingerprint, result.outcome, dict(flatten(config.tree())))
     if folder:
         write_json(folder / f"{int(hydra.job.num):06d}.json", asdict(row))
     else:

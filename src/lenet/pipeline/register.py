@@ -44,8 +44,8 @@ def register_chosen(project: Project, params: Params) -> PromotionResult | None:
     model, evaluation = params.register.model, read_json(project.root / EVALUATION)
     config = read_chosen(project).config
     with Runner(project) as runner:
-        run_dir = runner.get_or_train(config, RunMetadata(f"{config.name} seed={config.seed}", "pipeline")).folder
-        run_ref = runner.place(run_dir, config)
+        run_dir = runner.get_or_train(config, RunMetadata(f"{config.name} seed={config.seed}", "pipeline")).run_dir
+        run_ref = runner.mlflow_run(run_dir, config)
     if run_ref is None:
         raise LenetError("MLflow does not show the chosen run yet; start its server and run `dvc repro` again")
     card = model_card(project, params, run_dir)

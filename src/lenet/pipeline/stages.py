@@ -48,17 +48,17 @@ def train_variant(project: Project, params: Params, variant: str, tell: Callable
             f"{variant}: params.yaml lists no such variant; it lists {', '.join(params.variants)}"
             f"{closest(variant, list(params.variants))}"
         )
-    wishes = [
+    requests = [
         RunRequest(read_variant(project, variant, seed), RunMetadata(f"{variant} seed={seed}", PIPELINE))
         for seed in params.seeds
     ]
-    outcomes = run_all(project, wishes, 0, tell)
-    for wish, outcome in zip(wishes, outcomes, strict=True):
-        headline = outcome.folder.headline()
+    results = run_all(project, requests, 0)
+    for request, result in zip(requests, results, strict=True):
+        headline = result.run_dir.headline()
         shown = f"validation error {headline['val/error']:.2f} %" if "val/error" in headline else "no validation"
-        tell(f"{outcome.folder.short}  {wish.origin.name}: {shown}")
+        tell(f"{result.run_dir.short}  {request.metadata.name}: {shown}")
     write_variant(
-        project, variant, [(wish.config, outcome.folder) for wish, outcome in zip(wishes, outcomes, strict=True)]
+        project, variant, [(request.config, result.run_dir) for request, result in zip(requests, results, strict=True)]
     )
 
 

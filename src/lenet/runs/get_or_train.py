@@ -1,7 +1,8 @@
-"""How a question for a run is answered: from its folder where it is finished, otherwise by training what is missing."""
+"""Return a run's stored result, or train it, going on from its newest checkpoint."""
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import time
@@ -15,19 +16,22 @@ from lenet.core.atomic_io import refuse_links, remove, remove_half_written, sha2
 from lenet.core.errors import DamagedError, RunFailedError, RunPruned, Stopped
 from lenet.core.file_lock import locked
 from lenet.core.project import Project
-from lenet.runs import run_environment as environment
+from lenet.runs import run_environment
 from lenet.runs.fingerprint import code_digest
-from lenet.runs.run_dir import FAILED, FINISHED, KILLED, PRUNED, RESULTS, RUNNING, RunDir, run_dir_for
-from lenet.tracking.destination import TRACKING, settled
+from lenet.runs.run_dir import FAILED, FINISHED, KILLED, PRUNED, RESULTS, RUNNING, TRACKING, RunDir, run_dir_for
+
+logger = logging.getLogger(__name__)
+
+OnChange = Callable[[RunDir], None]
 
 
 @dataclass(frozen=True)
 class RunMetadata:
-    """How a run came to be asked for; none of it changes the run.
+    """What is recorded of a request for a run and changes nothing of it.
 
     Attributes:
         name: what people call the run: the variant and what differs from it.
-        sweep: the sweep or pipeline that asked, or None.
+        sweep: the sweep, search or pipeline that the run is part of, or None.
         overrides: what the user typed.
     """
 
@@ -38,34 +42,37 @@ class RunMetadata:
 
 @dataclass(frozen=True)
 class RunResult:
-    """The answer to a question for a run.
+    """The result of `get_or_train`.
 
     Attributes:
-        folder: the run.
-        answer: `trained`, `resumed at epoch …`, `already trained`, or `failed: …`.
+        run_dir: the run.
+        outcome: `trained`, `resumed after epoch …`, `already trained`, or `failed: …`.
     """
 
-    folder: RunDir
-    answer: str
+    run_dir: RunDir
+    outcome: str
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the training failed for a reason of its own."""
+        return self.outcome.startswith("failed")
+
+
+def ignore_change(run_dir: RunDir) -> None:
+    """Do nothing: the callback of who does not follow a training."""
 
 
 def get_or_train(
-    project: Project,
-    config: Config,
-    data_digest: str,
-    origin: RunMetadata,
-    on_change: Callable[[RunDir], None],
-    say: Callable[[str], None],
+    project: Project, config: Config, data_digest: str, metadata: RunMetadata, on_change: OnChange = ignore_change
 ) -> RunResult:
-    """Answer a question for a run: from its folder where it is finished, otherwise by training what is missing.
+    """Return the run's stored result where it is finished, otherwise train what is missing.
 
     Args:
-        project: where runs live.
+        project: its home holds the runs.
         config: the run.
         data_digest: digest of the prepared training data.
-        origin: who asks.
-        on_change: called whenever the folder holds something new.
-        say: takes a line for the user.
+        metadata: recorded with the run.
+        on_change: called whenever the run directory holds something new.
 
     Raises:
         RunFailedError: the training failed, now or before, for a reason of its own.
@@ -73,101 +80,97 @@ def get_or_train(
         UnreadableError: one of its files cannot be read now; all are left as they are.
         Stopped: a signal ended it.
     """
-    folder = run_dir_for(project, config, data_digest)
-    config = settled(project, folder, config)
-    with locked(folder.lock, lambda holder: say(f"{folder.short}: process {holder} is at this run; waiting for it")):
-        remove_half_written(folder.path)
-        folder.check_readable()
-        if _is_answered(project, folder, say):
-            if _remember(folder, config, data_digest, origin):
-                on_change(folder)
-            return RunResult(folder, "already trained")
-        _remember(folder, config, data_digest, origin)
-        return _train(project, folder, config, on_change, say)
+    run_dir = run_dir_for(project, config, data_digest)
+
+    def report_wait(holder: str) -> None:
+        logger.info(f"{run_dir.short}: waiting for process {holder}, which trains this run")
+
+    with locked(run_dir.lock, report_wait):
+        remove_half_written(run_dir.path)
+        run_dir.check_readable()
+        if _is_finished(project, run_dir):
+            if _record_request(run_dir, config, data_digest, metadata):
+                on_change(run_dir)
+            return RunResult(run_dir, "already trained")
+        _record_request(run_dir, config, data_digest, metadata)
+        return _train(project, run_dir, config, on_change)
 
 
-def mark_pruned(folder: RunDir, message: str) -> None:
-    """Write down that a run which was killed or interrupted is not gone on with; one that ended stays what it is."""
-    with locked(folder.lock):
-        status = folder.status()
+def mark_pruned(run_dir: RunDir, message: str) -> None:
+    """Record that a run which was killed or interrupted will not go on; one that ended keeps its state."""
+    with locked(run_dir.lock):
+        status = run_dir.status()
         if status["state"] in {RUNNING, KILLED}:
-            folder.write("status.json", status | {"state": PRUNED, "message": message})
+            run_dir.write("status.json", status | {"state": PRUNED, "message": message})
 
 
-def _is_answered(project: Project, folder: RunDir, say: Callable[[str], None]) -> bool:
+def _is_finished(project: Project, run_dir: RunDir) -> bool:
+    """Say whether the run has an undamaged result; remove a damaged one.
+
+    Raises:
+        RunFailedError: the run failed before for a reason of its own.
+    """
     try:
-        status = folder.status()
+        status = run_dir.status()
         if status["state"] == FAILED and status.get("final"):
-            raise RunFailedError(f"{folder.short}: failed before and would again: {status['message']}")
+            raise RunFailedError(f"{run_dir.short}: failed before and would again: {status['message']}")
         if status["state"] != FINISHED:
             return False
-        folder.check()
-        folder.history()
+        run_dir.check()
+        run_dir.history()
     except DamagedError as error:
-        say(f"{error}; training it again")
-        _forget_results(project, folder)
+        logger.warning(f"{error}; training it again")
+        for name in ("status.json", *RESULTS):
+            remove(run_dir.path / name, project.runs)
         return False
     return True
 
 
-def _forget_results(project: Project, folder: RunDir) -> None:
-    for name in ("status.json", *RESULTS):
-        remove(folder.path / name, project.runs)
-
-
-def _remember(folder: RunDir, config: Config, data_digest: str, origin: RunMetadata) -> bool:
-    """Write down what was asked; say whether it says anything new."""
-    body: dict[str, Any] = {
-        "name": origin.name,
-        "config": config.tree(),
-        "data_digest": data_digest,
-        "code_digest": code_digest(config.model.name),
-        "overrides": list(origin.overrides),
-        "sweeps": [],
-        TRACKING: config.tree()[TRACKING],
-    }
+def _record_request(run_dir: RunDir, config: Config, data_digest: str, metadata: RunMetadata) -> bool:
+    """Write run.json, or add the sweep and the MLflow destination to it; say whether anything was new."""
+    tracking = config.tree()[TRACKING]
     try:
-        body = folder.identity()
-        folder.check_config()
+        body = run_dir.identity()
+        run_dir.check_config()
     except (FileNotFoundError, DamagedError):
-        body = folder.write_identity(body)
-    sweeps = list(dict.fromkeys([*body["sweeps"], *filter(None, [origin.sweep])]))
-    asked = body | {"sweeps": sweeps, TRACKING: config.tree()[TRACKING]}
-    if asked == body:
+        body = run_dir.write_identity(
+            {
+                "name": metadata.name,
+                "config": config.tree(),
+                "data_digest": data_digest,
+                "code_digest": code_digest(config.model.name),
+                "overrides": list(metadata.overrides),
+                "sweeps": [],
+                TRACKING: tracking,
+            }
+        )
+    sweeps = list(dict.fromkeys([*body["sweeps"], *filter(None, [metadata.sweep])]))
+    requested = body | {"sweeps": sweeps, TRACKING: tracking}
+    if requested == body:
         return False
-    folder.write("run.json", asked)
+    run_dir.write("run.json", requested)
     return True
 
 
-def _train(
-    project: Project,
-    folder: RunDir,
-    config: Config,
-    on_change: Callable[[RunDir], None],
-    say: Callable[[str], None],
-) -> RunResult:
+def _train(project: Project, run_dir: RunDir, config: Config, on_change: OnChange) -> RunResult:
     from lenet.training.checkpoint import epochs_kept
     from lenet.training.devices import choose_accelerator
     from lenet.training.fit import CHECKPOINTS, fit
 
-    checkpoints = folder.path / CHECKPOINTS
+    checkpoints = run_dir.path / CHECKPOINTS
     refuse_links(checkpoints, project.runs)  # old ones are deleted as new ones come
     accelerator = choose_accelerator(config)
-    done = epochs_kept(checkpoints, folder.fingerprint)
-    with _attempt(project, folder, accelerator, config.trainer.threads, done, on_change):
-        fit(config, project.prepared(config.data.name), folder.path, lambda: on_change(folder), say)
+    done = epochs_kept(checkpoints, run_dir.fingerprint)
+    with _attempt(project, run_dir, accelerator, config.trainer.threads, done, on_change):
+        prepared = project.prepared(config.data.name)
+        fit(config, prepared, run_dir.path, lambda: on_change(run_dir), logger.info)
     remove(checkpoints, project.runs)
-    return RunResult(folder, f"resumed after epoch {done}" if done else "trained")
+    return RunResult(run_dir, f"resumed after epoch {done}" if done else "trained")
 
 
 @contextmanager
 def _attempt(
-    project: Project,
-    folder: RunDir,
-    accelerator: str,
-    threads: int,
-    done: int,
-    on_change: Callable[[RunDir], None],
+    project: Project, run_dir: RunDir, accelerator: str, threads: int, done: int, on_change: OnChange
 ) -> Iterator[None]:
     """Keep status.json true to what happens within the block, however it ends."""
     import torch
@@ -176,42 +179,36 @@ def _attempt(
         "started": time.time(),
         "ended": None,
         "after_epoch": done,
-        "device": environment.device_name(accelerator),
+        "device": run_environment.device_name(accelerator),
         "threads": threads or torch.get_num_threads(),
         "host": platform.node(),
         "pid": os.getpid(),
-        "user": environment.user(),
-        "git": environment.git_state(project.root),
-        "versions": environment.versions(),
+        "user": run_environment.user(),
+        "git": run_environment.git_state(project.root),
+        "versions": run_environment.versions(),
     }
-    status = folder.status()
-    attempts = [*status["attempts"], attempt]
+    attempts = [*run_dir.status()["attempts"], attempt]
 
     def write(state: str, message: str = "", **more: Any) -> None:
         body = {"state": state, "message": message, "attempts": attempts, "files": {}} | more
-        folder.write("status.json", body)
-        on_change(folder)
+        run_dir.write("status.json", body)
+        on_change(run_dir)
 
     write(RUNNING)
     try:
         yield
-    except (Stopped, KeyboardInterrupt) as stop:
-        attempt["ended"] = time.time()
-        write(KILLED, str(stop) or "interrupted")
-        raise
-    except RunPruned as end:
-        attempt["ended"] = time.time()
-        write(PRUNED, str(end))
-        raise
-    except RunFailedError as error:
-        attempt["ended"] = time.time()
-        remove(folder.path / "checkpoints", project.runs)  # nothing that could be promoted
-        write(FAILED, str(error), final=True)
-        raise
     except BaseException as error:
         attempt["ended"] = time.time()
-        write(FAILED, f"{type(error).__name__}: {error}")
+        if isinstance(error, Stopped | KeyboardInterrupt):
+            write(KILLED, str(error) or "interrupted")
+        elif isinstance(error, RunPruned):
+            write(PRUNED, str(error))
+        elif isinstance(error, RunFailedError):  # it would fail again
+            remove(run_dir.path / "checkpoints", project.runs)  # nothing that could be promoted
+            write(FAILED, str(error), final=True)
+        else:
+            write(FAILED, f"{type(error).__name__}: {error}")
         raise
     attempt["ended"] = time.time()
-    files = {name: sha256_file(folder.path / name) for name in RESULTS if (folder.path / name).is_file()}
+    files = {name: sha256_file(run_dir.path / name) for name in RESULTS if (run_dir.path / name).is_file()}
     write(FINISHED, files=files)

@@ -40,6 +40,9 @@ PRUNED = "PRUNED"
 DAMAGED = "DAMAGED"
 RESULTS = ("weights.safetensors", "validation.npz", "history.json")
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+TRACKING = "tracking"
+"""Key of run.json and search.json: the store and the experiment that were requested last, as the config has them."""
+
 OWNER = "fingerprint"
 """Key of a run's files that says whose they are."""
 

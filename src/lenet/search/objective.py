@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,12 +17,11 @@ from lenet.search.spec import SearchSpec
 from lenet.search.storage import storage_errors
 from lenet.search.study import SearchStudy
 from lenet.search.trial_records import FINGERPRINT, RESULT
+from lenet.tracking.destination import settled
 from lenet.tracking.entities import ORIGIN
 
 if TYPE_CHECKING:
     from optuna import Trial
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,13 +90,14 @@ class Objective:
                 mark_pruned(folder, str(end))
             return TrialResult("PRUNED", None, reporter.attributes(str(end), began))
         try:
-            done = get_or_train(spec.project, config, self._digest, metadata, reporter.report_new, logger.debug)
+            config = settled(spec.project, folder, config)
+            done = get_or_train(spec.project, config, self._digest, metadata, reporter.report_new)
         except RunPruned as end:
             return TrialResult("PRUNED", None, reporter.attributes(str(end), began))
         except RunFailedError as error:
             return TrialResult("FAIL", None, reporter.attributes(f"failed: {error}", began))
         reporter.report_stored(may_prune=False)
-        return TrialResult("COMPLETE", self._values(trial, folder, config), reporter.attributes(done.answer, began))
+        return TrialResult("COMPLETE", self._values(trial, folder, config), reporter.attributes(done.outcome, began))
 
     def _exceeds_parameters(self, trial: Trial, config: Config) -> str:
         """Set the constraint on the number of parameters; return why the network is too large, or nothing."""

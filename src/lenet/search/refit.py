@@ -121,9 +121,9 @@ def refit(project: Project, params: Params, sweep: str) -> RefitResult:
 
     def train(*groups: list[RunRequest]) -> Iterator[SeedRuns]:
         requests = [request for group in groups for request in group]
-        done = iter(run_all(project, requests, params.search.workers, logger.info, may_fail=True))
+        done = iter(run_all(project, requests, params.search.workers, may_fail=True))
         for group in groups:
-            runs = [(request.config, next(done).folder) for request in group]
+            runs = [(request.config, next(done).run_dir) for request in group]
             finished = [(config, folder) for config, folder in runs if folder.state() == FINISHED]
             yield SeedRuns(finished, tuple(config.seed for config, folder in runs if folder.state() != FINISHED))
 

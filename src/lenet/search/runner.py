@@ -19,7 +19,7 @@ from lenet.core.processes import default_workers
 from lenet.data.arrays import training_digest
 from lenet.data.datasets import ensure_prepared
 from lenet.execution.runner import validate_resources
-from lenet.runs.run_dir import RunDir
+from lenet.runs.run_dir import TRACKING, RunDir
 from lenet.search.dashboard import check_dashboard, dashboard
 from lenet.search.progress import SearchProgress
 from lenet.search.results import BEST, PAGE, PLOTS, SUMMARY, check_target, copy_results, write_results
@@ -29,7 +29,7 @@ from lenet.search.study import SearchStudy
 from lenet.search.trial_records import ENDED, TrialRecord, count, ranked, trial_records, trials_table
 from lenet.search.workers import WorkerPool, WorkerTask
 from lenet.tracking.background_sync import BackgroundSync
-from lenet.tracking.destination import TRACKING, requested_destination
+from lenet.tracking.destination import requested_destination
 from lenet.tracking.run_ref import RECORD
 from lenet.tracking.search_sync import DESCRIPTION, LOCK, read_search
 from lenet.tracking.store import experiment_name, tracking_uri

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import time
@@ -122,7 +123,7 @@ def _work(task: WorkerTask, slot: int) -> None:
         task: the search.
         slot: the worker's number within its command, which chooses its GPU.
     """
-    configure_logging()
+    configure_logging(logging.WARNING)  # the command that leads the workers reports their progress
     hide_passwords()
     _raise_stopped_on_signals()
     die_with_parent(signal.SIGTERM)

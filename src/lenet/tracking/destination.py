@@ -9,13 +9,10 @@ from typing import Any
 from lenet.config.schema import Config
 from lenet.core.errors import ConfigError, DamagedError
 from lenet.core.project import Project
-from lenet.runs.run_dir import RunDir
+from lenet.runs.run_dir import TRACKING, RunDir
 from lenet.tracking.run_ref import recorded_run_ref
 from lenet.tracking.sqlite_store import holds_run
 from lenet.tracking.store import experiment_name, tracking_uri
-
-TRACKING = "tracking"
-"""Key of run.json and search.json: the store and the experiment as last requested."""
 
 
 def requested_destination(project: Project, identity: Mapping[str, Any]) -> tuple[str, str]:
