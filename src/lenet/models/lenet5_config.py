@@ -10,7 +10,7 @@ from lenet.config.networks import ModelConfig
 
 @dataclass(frozen=True)
 class LeNet5Config(ModelConfig):
-    """The textbook LeNet-5."""
+    """LeNet-5 as textbooks have it, after LeCun, Bottou, Bengio and Haffner, Proc. IEEE 86(11), 1998."""
 
     name: Literal["lenet5"]
     """61,706 parameters on grey images of up to 32×32 pixels and ten classes."""

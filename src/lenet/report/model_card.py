@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,7 @@ def card_facts(
         "notes": notes_on(data),
         "class_count": len(config.data.classes),
         "class_names": list(config.data.classes),
-        "image_shape": "28×28",
-        "reference": "",
+        "network": (getdoc(type(config.model)) or "").partition("\n")[0],
         # The data card's own split is that of conf/data; the run may have another one of the same files.
         "train_images": size.train_size
         or counts["train"]["images"] + counts["validation"]["images"] - size.validation_size,
