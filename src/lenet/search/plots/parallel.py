@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from lenet.evaluation.plots import style
 from lenet.evaluation.plots.style import INK, LINE, ORANGE, SOFT
 from lenet.search.search_space import Parameter, Space
 from lenet.search.searchable_fields import Scalar
+from lenet.search.spec import override_value
 from lenet.search.trial_records import TrialRecord
 
 INCHES_A_FIELD, MIN_INCHES, MAX_INCHES, HEIGHT = 1.1, 6.0, 16.0, 4.0
@@ -35,8 +35,8 @@ def draw_parallel(complete: Sequence[TrialRecord], records: Sequence[TrialRecord
     """
     from matplotlib import colormaps
 
-    width = min(max(INCHES_A_FIELD * (len(space.parameters) + 1), MIN_INCHES), MAX_INCHES)
-    figure = style.figure(width, HEIGHT, "")
+    columns = len(space.parameters)
+    figure = style.figure(min(max(INCHES_A_FIELD * (columns + 1), MIN_INCHES), MAX_INCHES), HEIGHT, "")
     axes = figure.subplots()
     best_last = sorted(complete, key=lambda one: (one.error, one.number), reverse=True)
     others = [one for one in records if one.assignment and one not in complete]
@@ -44,69 +44,46 @@ def draw_parallel(complete: Sequence[TrialRecord], records: Sequence[TrialRecord
     for row in heights[: len(others)]:
         axes.plot(*_smooth(row), color=GREY, linewidth=0.8, alpha=0.6)
     errors = [one.error for one in best_last]
-    scale = _Scale(min(errors), max(errors), log=min(errors) > 0)
+    norm = _norm(min(errors), max(errors), log=min(errors) > 0)
     shades = [*colormaps["Blues"](np.linspace(0.3, 1.0, len(errors)))[:-1], ORANGE]
     for one, row, shade in zip(best_last, heights[len(others) :], shades, strict=True):
-        is_best = one is best_last[-1]
-        axes.plot(*_smooth(np.append(row, scale.height(one.error))), color=shade, linewidth=2.4 if is_best else 1.3)
+        width = 2.4 if one is best_last[-1] else 1.3
+        axes.plot(*_smooth(np.append(row, norm(one.error))), color=shade, linewidth=width)
     has_missing = (heights == MISSING).any(axis=0)
+    labels = [_label(parameter.name) for parameter in space.parameters]
     for column, parameter in enumerate(space.parameters):
-        marks = [(_height(parameter, value), _short(value)) for value in parameter.choices]
-        marks = marks or _Scale(parameter.low, parameter.high, parameter.log, parameter.is_whole).ticks("")
-        _axis(axes, column, _label(parameter.name), [*marks, *([(MISSING, "none")] if has_missing[column] else [])])
-    _axis(axes, len(space.parameters), "validation\nerror", scale.ticks(" %"), side="left")
+        missing = [(MISSING, "none")] if has_missing[column] else []
+        _draw_axis(axes, column, labels[column], [*_marks(parameter), *missing])
+    _draw_axis(axes, columns, "validation\nerror", _ticks(norm, " %"), is_last=True)
     grey = "; grey: pruned or failed" if others else ""
     style.style(axes, f"{len(complete)} complete trials, darker is better; orange: best, {errors[-1]:.2f} %{grey}")
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlim(-0.6, len(space.parameters) + 0.4)
-    lines = 1 + max(_label(parameter.name).count("\n") for parameter in space.parameters)
-    axes.set_ylim(MISSING - 0.05 if has_missing.any() else -0.05, 1.08 + LINE_HEIGHT * max(lines, 2))
+    axes.set_xlim(-0.6, columns + 0.4)
+    lines = max(2, *(1 + label.count("\n") for label in labels))
+    axes.set_ylim(MISSING - 0.05 if has_missing.any() else -0.05, 1.08 + LINE_HEIGHT * lines)
     return figure
 
 
-class _Scale:
-    """Heights from 0 to 1 for the values of a range."""
+def _norm(low: float, high: float, log: bool) -> Any:
+    """Return the function from a value of a range to its height."""
+    from matplotlib.colors import LogNorm, Normalize
 
-    def __init__(self, low: float, high: float, log: bool, is_whole: bool = False) -> None:
-        self._low, self._high, self._log, self._is_whole = low, high, log, is_whole
-
-    def height(self, value: float) -> float:
-        if self._low == self._high:
-            return 0.5
-        if self._log:
-            return math.log(value / self._low) / math.log(self._high / self._low)
-        return (value - self._low) / (self._high - self._low)
-
-    def ticks(self, unit: str) -> list[tuple[float, str]]:
-        """Return heights and texts of round numbers in the range."""
-        from matplotlib import ticker
-
-        ratio = self._high / self._low if self._log else 1.0
-        locator: ticker.Locator = ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=self._is_whole)
-        if ratio >= style.FEW_TICKS:
-            locator = ticker.LogLocator(subs=(1.0,) if ratio > 1000 else (1.0, 2.0, 5.0))
-        found = [float(tick) for tick in locator.tick_values(self._low, self._high)]
-        inside = [tick for tick in found if self._low <= tick * (1 + 1e-9) and tick <= self._high * (1 + 1e-9)]
-        values = inside if len(inside) > 1 else sorted({self._low, self._high})
-        return [(self.height(value), f"{value:.4g}{unit}") for value in values]
-
-
-def _height(parameter: Parameter, value: Scalar) -> float:
-    if parameter.choices:
-        position = [repr(choice) for choice in parameter.choices].index(repr(value))
-        return position / (len(parameter.choices) - 1) if len(parameter.choices) > 1 else 0.5
-    return _Scale(parameter.low, parameter.high, parameter.log).height(float(value))  # type: ignore[arg-type]
+    return LogNorm(low, high) if log else Normalize(low, high)
 
 
 def _heights(parameter: Parameter, trials: Sequence[TrialRecord]) -> NDArray[np.float64]:
     """Return the height of each trial's line at a parameter, float64 [trials]; equal values lie side by side."""
-    name = parameter.name
-    found = np.array(
-        [_height(parameter, one.assignment[name]) if name in one.assignment else MISSING for one in trials]
-    )
+    choices = [repr(choice) for choice in parameter.choices]
+    norm = _norm(0, max(1, len(choices) - 1), log=False)
+    norm = norm if choices else _norm(parameter.low, parameter.high, parameter.log)
+    found = np.full(len(trials), MISSING)
+    for row, one in enumerate(trials):
+        if parameter.name in one.assignment:
+            value = one.assignment[parameter.name]
+            found[row] = norm(choices.index(repr(value)) if choices else value)
     values, groups = np.unique(found, return_inverse=True)
     band = min(BAND, np.diff(values).min() / 3) if len(values) > 1 else BAND
     for group in np.flatnonzero(values != MISSING):
@@ -114,6 +91,30 @@ def _heights(parameter: Parameter, trials: Sequence[TrialRecord]) -> NDArray[np.
         if len(rows) > 1:
             found[rows] += np.linspace(band / 2, -band / 2, len(rows))
     return found
+
+
+def _marks(parameter: Parameter) -> list[tuple[float, str]]:
+    """Return heights and texts of the marks on a parameter's axis."""
+    if not parameter.choices:
+        return _ticks(_norm(parameter.low, parameter.high, parameter.log), "", parameter.is_whole)
+    last = max(1, len(parameter.choices) - 1)
+    return [(position / last, _short(choice)) for position, choice in enumerate(parameter.choices)]
+
+
+def _ticks(norm: Any, unit: str, is_whole: bool = False) -> list[tuple[float, str]]:
+    """Return heights and texts of round numbers in a range."""
+    from matplotlib import ticker
+    from matplotlib.colors import LogNorm
+
+    low, high = norm.vmin, norm.vmax
+    ratio = high / low if isinstance(norm, LogNorm) else 1.0
+    locator: ticker.Locator = ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=is_whole)
+    if ratio >= style.FEW_TICKS:
+        locator = ticker.LogLocator(subs=(1.0,) if ratio > 1000 else (1.0, 2.0, 5.0))
+    margin = 1e-9 * (high - low)
+    inside = [float(tick) for tick in locator.tick_values(low, high) if low - margin <= tick <= high + margin]
+    values = inside if len(inside) > 1 else sorted({low, high})
+    return [(float(norm(value)), f"{value:.4g}{unit}") for value in values]
 
 
 def _smooth(heights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -126,15 +127,15 @@ def _smooth(heights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
     return x, heights[left] + (heights[left + 1] - heights[left]) * part * part * (3 - 2 * part)
 
 
-def _axis(axes: Any, column: int, label: str, marks: Sequence[tuple[float, str]], side: str = "right") -> None:
+def _draw_axis(axes: Any, column: int, label: str, marks: Sequence[tuple[float, str]], is_last: bool = False) -> None:
     from matplotlib.patheffects import withStroke
 
     axes.plot([column, column], [0, 1], color=LINE, linewidth=1.4, zorder=3)
     axes.text(column, 1.06, label, ha="center", va="bottom", fontsize=8, color=SOFT)
+    x, side = (column + 0.06, "left") if is_last else (column - 0.06, "right")
     outline = [withStroke(linewidth=2.5, foreground="white")]  # legible where lines cross a number
-    look: dict[str, Any] = {"ha": side, "va": "center", "fontsize": 8, "color": INK, "path_effects": outline}
     for height, text in marks:
-        axes.text(column + (0.06 if side == "left" else -0.06), height, text, zorder=6, **look)
+        axes.text(x, height, text, ha=side, va="center", fontsize=8, color=INK, zorder=6, path_effects=outline)
 
 
 def _label(name: str) -> str:
@@ -145,6 +146,4 @@ def _label(name: str) -> str:
 
 
 def _short(value: Scalar) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:.4g}" if isinstance(value, float) else style.clean(str(value), VALUE_CHARACTERS)
+    return f"{value:.4g}" if isinstance(value, float) else style.clean(override_value(value), VALUE_CHARACTERS)
