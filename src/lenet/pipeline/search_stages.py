@@ -47,6 +47,6 @@ def refit_stage(project: Project, params: Params) -> None:
     """Run the refit; write the chosen recipe's weights, curves and metrics, results/refit.json and the experiment."""
     result = refit(project, params, PIPELINE)
     write_variant(project, REFITTED, result.confirmed.runs)
-    source = f"`lenet refit`: trial {result.recipe.trial}"
+    source = f"`lenet refit`: trial {result.report['chosen']}"
     write_text(project.root / REFIT_RECIPE, experiment_yaml(result.confirmed.runs[0][0], REFITTED, source))
     write_json(project.root / REFIT, result.report)

@@ -9,7 +9,7 @@ the baseline, use further seeds, which have chosen nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -47,6 +47,16 @@ class Recipe:
     search_error: float
     config: Config
 
+    def with_epochs(self, epochs: int) -> Recipe:
+        """Return the recipe with another number of epochs."""
+        return replace(self, config=replace(self.config, trainer=replace(self.config.trainer, epochs=epochs)))
+
+    def requests(self, seeds: Sequence[int], sweep: str) -> list[RunRequest]:
+        """Return a request of a run with each seed."""
+        config = replace(self.config, name=REFITTED)
+        names = {seed: f"{REFITTED} trial={self.trial} seed={seed}" for seed in seeds}
+        return [RunRequest(config.with_seed(seed), RunMetadata(names[seed], sweep)) for seed in seeds]
+
 
 @dataclass(frozen=True)
 class SeedRuns:
@@ -59,6 +69,12 @@ class SeedRuns:
 
     runs: list[tuple[Config, RunDir]]
     failed: tuple[int, ...]
+
+    @classmethod
+    def of(cls, runs: list[tuple[Config, RunDir]]) -> SeedRuns:
+        """Separate the runs that trained to their end from the others."""
+        finished = [(config, folder) for config, folder in runs if folder.state() == FINISHED]
+        return cls(finished, tuple(config.seed for config, folder in runs if folder.state() != FINISHED))
 
     @property
     def errors(self) -> list[float]:
@@ -80,12 +96,10 @@ class RefitResult:
     """The outcome of a refit.
 
     Attributes:
-        recipe: the chosen recipe, with the baseline's epochs.
-        confirmed: its runs with the confirming seeds.
+        confirmed: the chosen recipe's runs with the confirming seeds.
         report: candidates, choice, comparison and winner's curse, as results/refit.json has them.
     """
 
-    recipe: Recipe
     confirmed: SeedRuns
     report: dict[str, Any]
 
@@ -107,42 +121,27 @@ def refit(project: Project, params: Params, sweep: str) -> RefitResult:
     candidates = read_json(project.root / SEARCH / CANDIDATES)["candidates"][: params.refit.candidates]
     if not candidates:
         raise LenetError(f"{SEARCH / CANDIDATES}: the search left no candidate; give it more trials")
-    searched = [
-        Recipe(one["trial"], one["val_error"], replace(parse_config(one["config"]), name=REFITTED))
-        for one in candidates
-    ]
+    searched = [Recipe(one["trial"], one["val_error"], parse_config(one["config"])) for one in candidates]
     _check_unseen(params, searched[0].config.seed)
-    baseline_name, confirming = params.refit.baseline, params.refit.confirm
-    baseline_configs = [read_variant(project, baseline_name, seed) for seed in confirming]
+    name, seeds, confirming = params.refit.baseline, params.refit.seeds, params.refit.confirm
+    baseline_configs = [read_variant(project, name, seed) for seed in confirming]
     epochs = baseline_configs[0].trainer.epochs
-    recipes = [
-        replace(one, config=replace(one.config, trainer=replace(one.config.trainer, epochs=epochs))) for one in searched
-    ]
+    recipes = [one.with_epochs(epochs) for one in searched]
 
-    def train(*groups: list[RunRequest]) -> Iterator[SeedRuns]:
+    def train(*groups: list[RunRequest]) -> list[SeedRuns]:
         requests = [request for group in groups for request in group]
         done = iter(run_all(project, requests, params.search.workers, may_fail=True))
-        for group in groups:
-            runs = [(request.config, next(done).run_dir) for request in group]
-            finished = [(config, folder) for config, folder in runs if folder.state() == FINISHED]
-            yield SeedRuns(finished, tuple(config.seed for config, folder in runs if folder.state() != FINISHED))
+        return [SeedRuns.of([(request.config, next(done).run_dir) for request in group]) for group in groups]
 
-    def requests(recipe: Recipe, seeds: Sequence[int]) -> list[RunRequest]:
-        name = f"{REFITTED} trial={recipe.trial}"
-        return [RunRequest(recipe.config.with_seed(seed), RunMetadata(f"{name} seed={seed}", sweep)) for seed in seeds]
-
-    seeds = params.refit.seeds
-    *tried, fresh = train(*(requests(one, seeds) for one in recipes), requests(searched[0], seeds))
+    *tried, fresh = train(*(one.requests(seeds, sweep) for one in recipes), searched[0].requests(seeds, sweep))
     if not fresh.runs:
         raise LenetError(f"trial {searched[0].trial}, the search's best, trains with none of the seeds {list(seeds)}")
-    baseline_requests = [
-        RunRequest(config, RunMetadata(f"{baseline_name} seed={config.seed}", sweep)) for config in baseline_configs
-    ]
-    with_all_seeds = [(one, runs) for one, runs in zip(recipes, tried, strict=True) if not runs.failed]
-    for recipe, _ in sorted(with_all_seeds, key=lambda pair: spread(pair[1].errors).mean):
-        confirmed, baseline = train(requests(recipe, confirming), baseline_requests)
+    baseline_requests = [RunRequest(one, RunMetadata(f"{name} seed={one.seed}", sweep)) for one in baseline_configs]
+    trained = [(one, runs) for one, runs in zip(recipes, tried, strict=True) if not runs.failed]
+    for recipe, _ in sorted(trained, key=lambda pair: spread(pair[1].errors).mean):
+        confirmed, baseline = train(recipe.requests(confirming, sweep), baseline_requests)
         if baseline.failed:
-            raise LenetError(f"{baseline_name}: failed with seed {baseline.failed[0]}; there is no baseline")
+            raise LenetError(f"{name}: failed with seed {baseline.failed[0]}; there is no baseline")
         if not confirmed.failed:
             break
         logger.info(f"trial {recipe.trial}: failed with seed {confirmed.failed[0]}; the next best is tried")
@@ -160,12 +159,12 @@ def refit(project: Project, params: Params, sweep: str) -> RefitResult:
             for one, runs in zip(recipes, tried, strict=True)
         ],
         "confirmed": confirmed.tree(),
-        "baseline": {"variant": baseline_name} | baseline.tree(),
+        "baseline": {"variant": name} | baseline.tree(),
         "comparison": asdict(welch_test(confirmed.errors, baseline.errors)),
         "winners_curse": _winners_curse(searched[0], fresh),
     }
     _log_report(report)
-    return RefitResult(recipe, confirmed, report)
+    return RefitResult(confirmed, report)
 
 
 def _check_unseen(params: Params, searched: int) -> None:
