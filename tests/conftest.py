@@ -74,6 +74,10 @@ TREE: dict[str, Any] = {
     "trainer": {
         "epochs": 2,
         "batch_size": 50,
+        "accumulate": 1,
+        "gradient_clip": None,
+        "early_stopping": {"patience": None, "min_delta": 0.0},
+        "max_batches": None,
         "precision": "fp32",
         "devices": 1,
         "accelerator": "cpu",

@@ -45,6 +45,11 @@ OTHER_VALUES: dict[str, Any] = {
     "optimizer.schedule.final_fraction": 0.02,
     "trainer.epochs": 3,
     "trainer.batch_size": 25,
+    "trainer.accumulate": 2,
+    "trainer.gradient_clip": 1.0,
+    "trainer.early_stopping.patience": 3,
+    "trainer.early_stopping.min_delta": 0.1,
+    "trainer.max_batches": 3,
     "trainer.precision": "bf16",
     "trainer.devices": 2,
     "trainer.accelerator": "auto",
@@ -143,6 +148,10 @@ def sgd(**change: Any) -> dict[str, Any]:
             {"tracking__uri": "http://me:secret@host:5000"},
             "tracking.uri=http://me@host:5000: has a password, and a config is kept and shown; leave it out here, and"
             " give it in the environment (MLFLOW_TRACKING_URI, LENET_STUDY_STORAGE) or in ~/.netrc",
+        ),
+        (
+            {"trainer__early_stopping__patience": 2, "data__validation_size": 0},
+            "trainer.early_stopping.patience=2: needs validation images",
         ),
         (
             {"trainer__devices": 3, "trainer__batch_size": 128},

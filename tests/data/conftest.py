@@ -25,9 +25,3 @@ def server() -> Iterator[Server]:
     server = Server()
     yield server
     server.close()
-
-
-@pytest.fixture
-def said() -> list[str]:
-    """Lines told to `said.append`."""
-    return []

@@ -21,7 +21,7 @@ THIRD = "name: third\nchannels: 1\nheight: 28\nwidth: 28\nclasses: [a, b]\ntrain
 def test_a_third_set_needs_one_file_and_no_code(project: Project, tiny: Tiny, tmp_path: Path, said: list[str]) -> None:
     given = tiny.write(tmp_path / "given", packed=True)
     tiny.write_config(project.conf, "third", {"name": "folder", "path": str(given)})
-    folder = ensure_prepared(project, "third", said.append)
+    folder = ensure_prepared(project, "third")
     assert folder == project.prepared("third")
     assert load_training(folder).images.shape == (120, 1, 28, 28)
     assert said == [f"{given}: brought {', '.join(tiny.files)}", f"third: prepared in {folder}"]
@@ -29,10 +29,10 @@ def test_a_third_set_needs_one_file_and_no_code(project: Project, tiny: Tiny, tm
 
 def test_what_is_prepared_is_returned_at_once(project: Project, tiny: Tiny, tmp_path: Path, said: list[str]) -> None:
     tiny.write_config(project.conf, "third", {"name": "folder", "path": str(tiny.write(tmp_path / "given"))})
-    folder = ensure_prepared(project, "third", said.append)
+    folder = ensure_prepared(project, "third")
     (project.conf / "data" / "third.yaml").unlink()
     said.clear()
-    assert ensure_prepared(project, "third", said.append) == folder
+    assert ensure_prepared(project, "third") == folder
     assert said == []
 
 
@@ -57,7 +57,7 @@ def test_two_processes_prepare_once(server: Server, project: Project, tiny: Tiny
 def test_files_that_cannot_be_had(project: Project, tiny: Tiny, said: list[str]) -> None:
     tiny.write_config(project.conf, "third")
     with pytest.raises(DataError, match="third: no source gives"):
-        ensure_prepared(project, "third", said.append)
+        ensure_prepared(project, "third")
     assert not project.prepared("third").exists()
 
 

@@ -31,7 +31,7 @@ def flat(lists: Iterable[list[int]]) -> list[int]:
 
 
 def labels_of(found: TrainingBatches) -> list[list[int]]:
-    return [labels.tolist() for chunk in found for _, _, labels in chunk.batches()]
+    return [labels.tolist() for chunk in found for _, step in chunk.steps() for _, labels in step]
 
 
 def test_every_image_is_shown_once_an_epoch() -> None:
@@ -43,7 +43,7 @@ def test_every_image_is_shown_once_an_epoch() -> None:
 
 def test_images_keep_their_labels() -> None:
     for chunk in batches(count=250):
-        for _, images, labels in chunk.batches():
+        for images, labels in (batch for _, step in chunk.steps() for batch in step):
             assert images.shape == (len(labels), 1, 32, 32)
             assert torch.equal(images.flatten(1).max(dim=1).values.long(), labels % 251 + 1)
 
@@ -53,8 +53,8 @@ def test_batches_are_numbered_through_the_chunks() -> None:
     chunks = list(found)
     assert found.steps == 46
     assert len(found) == len(chunks) == 3
-    assert [chunk.first_batch for chunk in chunks] == [0, BATCHES_A_CHUNK, 2 * BATCHES_A_CHUNK]
-    assert [number for chunk in chunks for number, _, _ in chunk.batches()] == list(range(46))
+    assert [chunk.first_step for chunk in chunks] == [0, BATCHES_A_CHUNK, 2 * BATCHES_A_CHUNK]
+    assert [number for chunk in chunks for number, _ in chunk.steps()] == list(range(46))
 
 
 @pytest.mark.parametrize(("count", "size", "steps"), [(8, 8, 1), (9, 8, 2), (3, 8, 1), (160, 8, 20), (161, 8, 21)])
@@ -137,3 +137,29 @@ def test_evaluation_keeps_the_order(count: int, sizes: list[int]) -> None:
     assert len(found) == len(sizes)
     assert max(sizes) <= EVALUATION_BATCH
     assert torch.equal(torch.cat([part[1] for part in parts]), labels)
+
+
+@pytest.mark.parametrize(("accumulate", "steps"), [(2, 52), (3, 35), (25, 5)])
+def test_an_optimizer_step_has_so_many_batches_and_the_last_one_the_rest(accumulate: int, steps: int) -> None:
+    alone = batches(count=103 * 8 - 3)
+    found = TrainingBatches(
+        RandomShift(torch.zeros(821, 1, 4, 4, dtype=torch.uint8), (4, 4), 1),
+        torch.arange(821),
+        8,
+        1,
+        lambda: 0,
+        accumulate=accumulate,
+    )
+    taken = [(number, step) for chunk in found for number, step in chunk.steps()]
+    assert [number for number, _ in taken] == list(range(steps))
+    assert (found.steps, len(found)) == (steps, len(list(found)))
+    assert [len(step) for _, step in taken] == [accumulate] * (steps - 1) + [103 - accumulate * (steps - 1)]
+    assert labels_of(found) == labels_of(alone)
+
+
+def test_max_batches_ends_an_epoch_early() -> None:
+    windows = RandomShift(torch.zeros(50, 1, 4, 4, dtype=torch.uint8), (4, 4), 0)
+    few = TrainingBatches(windows, torch.arange(50), 8, 1, lambda: 0, max_batches=3)
+    every = TrainingBatches(windows, torch.arange(50), 8, 1, lambda: 0)
+    assert (few.images, few.steps) == (24, 3)
+    assert labels_of(few) == labels_of(every)[:3]

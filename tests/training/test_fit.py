@@ -40,8 +40,8 @@ def nothing(*_: object) -> None:
     pass
 
 
-def trained(config: Config, prepared: Path, folder: Path, said: list[str] | None = None) -> str:
-    fit(config, prepared, folder, nothing, (said if said is not None else []).append)
+def trained(config: Config, prepared: Path, folder: Path) -> str:
+    fit(config, prepared, folder, nothing)
     return sha256_file(folder / WEIGHTS)
 
 
@@ -58,7 +58,7 @@ def config(make_config: MakeConfig) -> Config:
 
 def test_a_training_leaves_history_weights_and_predictions(config: Config, prepared: Path, tmp_path: Path) -> None:
     calls: list[int] = []
-    fit(config, prepared, tmp_path, lambda: calls.append(len(history(tmp_path))), nothing)
+    fit(config, prepared, tmp_path, lambda: calls.append(len(history(tmp_path))))
     rows = read_json(tmp_path / HISTORY)["epochs"]
     assert [row["epoch"] for row in rows] == [1, 2]
     measures = {"train/loss", "train/error", "val/loss", "val/error", "learning_rate", "seconds", "images_per_second"}
@@ -130,7 +130,7 @@ def test_a_schedulers_variables_change_nothing(
             monkeypatch.delenv(name)
     for name, value in SCHEDULERS[scheduler].items():
         monkeypatch.setenv(name, value)
-    fit(config, prepared, tmp_path / scheduler, nothing, nothing)
+    fit(config, prepared, tmp_path / scheduler, nothing)
     assert len(history(tmp_path / scheduler)) == 1
     assert (tmp_path / scheduler / WEIGHTS).is_file()
 
@@ -228,16 +228,44 @@ def test_interrupted_it_goes_on_to_bit_identical_weights(
             raise Stopped(signal.SIGTERM)
 
     with pytest.raises(Stopped):
-        fit(config, prepared, folder, stop, nothing)
+        fit(config, prepared, folder, stop)
     assert len(history(folder)) == stop_after
     assert not (folder / WEIGHTS).exists()
     torch.rand(3)
     more: list[int] = []
-    fit(config, prepared, folder, lambda: more.append(len(history(folder))), nothing)
+    fit(config, prepared, folder, lambda: more.append(len(history(folder))))
     assert sha256_file(folder / WEIGHTS) == whole
     assert history(folder) == history(tmp_path / "whole")
     assert more[: 3 - stop_after] == list(range(stop_after + 1, 4))  # no epoch is trained twice
     assert sha256_file(folder / PREDICTIONS) == sha256_file(tmp_path / "whole" / PREDICTIONS)
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_early_stopping_ends_after_its_patience_and_a_resumed_run_at_the_same_epoch(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path, stop_after: int
+) -> None:
+    # At a rate of next to nothing the error stays: the first epoch is the best, and two do not improve on it.
+    knobs = {"optimizer__learning_rate": 1e-9, "trainer__epochs": 9, "trainer__early_stopping__patience": 2}
+    whole = trained(make_config(**knobs), prepared, tmp_path / "whole")
+    assert len(history(tmp_path / "whole")) == 3
+    assert read_json(tmp_path / "whole" / HISTORY)["stopped_early"] is True
+    folder = tmp_path / "interrupted"
+
+    def stop() -> None:
+        if len(history(folder)) == stop_after:
+            raise Stopped(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        fit(make_config(**knobs), prepared, folder, stop)
+    assert trained(make_config(**knobs), prepared, folder) == whole
+    assert history(folder) == history(tmp_path / "whole")
+
+
+def test_a_falling_error_stops_nothing(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
+    knobs = {"trainer__epochs": 3, "trainer__early_stopping__patience": 3}
+    trained(make_config(**knobs), prepared, tmp_path)
+    assert len(history(tmp_path)) == 3
+    assert "stopped_early" not in read_json(tmp_path / HISTORY)
 
 
 def test_a_damaged_checkpoint_costs_an_epoch_and_changes_nothing(
@@ -252,10 +280,10 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_changes_nothing(
             raise Stopped(signal.SIGTERM)
 
     with pytest.raises(Stopped):
-        fit(config, prepared, folder, stop, nothing)
+        fit(config, prepared, folder, stop)
     newest = max((folder / CHECKPOINTS).iterdir())
     newest.write_bytes(newest.read_bytes()[:-3])
-    assert trained(config, prepared, folder, said) == whole
+    assert trained(config, prepared, folder) == whole
     assert len(said) == 1
     assert said[0].startswith(str(newest))
 
@@ -277,7 +305,7 @@ def test_a_signal_ends_it_after_the_step_and_the_last_epoch_is_safe(
     config = make_config(trainer__epochs=5000)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(Stopped) as caught:
-        fit(config, prepared, tmp_path, stopping(0.2), nothing)
+        fit(config, prepared, tmp_path, stopping(0.2))
     assert caught.value.signum == signal.SIGINT
     assert signal.getsignal(signal.SIGINT) == before
     assert 1 <= len(history(tmp_path)) < 5000
@@ -291,7 +319,7 @@ def test_history_knows_of_the_epochs_that_an_interruption_saved(
     # The epochs since the first half second are done but not due when the signal comes.
     config = make_config(trainer__epochs=5000, trainer__checkpoint_seconds=0.5)
     with pytest.raises(Stopped):
-        fit(config, prepared, tmp_path, stopping(0.2), nothing)
+        fit(config, prepared, tmp_path, stopping(0.2))
     newest = max((tmp_path / CHECKPOINTS).glob("*.ckpt"))
     assert len(history(tmp_path)) == int(newest.name.split("-")[1])
 
@@ -305,7 +333,7 @@ def test_a_signal_between_two_epochs_ends_it(
             os.kill(os.getpid(), signum)
 
     with pytest.raises(Stopped) as caught:
-        fit(config, prepared, tmp_path, note, nothing)
+        fit(config, prepared, tmp_path, note)
     assert caught.value.signum == signum
     assert len(history(tmp_path)) == 1
 
@@ -322,13 +350,13 @@ def test_a_signal_after_the_last_step_is_not_forgotten(
             os.kill(os.getpid(), signum)
 
     with pytest.raises((Stopped, KeyboardInterrupt)):
-        fit(config, prepared, tmp_path, note, nothing)
+        fit(config, prepared, tmp_path, note)
 
 
 def test_checkpoints_are_taken_when_they_are_due(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
     calls: list[int] = []
     config = make_config(trainer__epochs=4, trainer__checkpoint_seconds=1000.0)
-    fit(config, prepared, tmp_path, lambda: calls.append(len(history(tmp_path))), nothing)
+    fit(config, prepared, tmp_path, lambda: calls.append(len(history(tmp_path))))
     assert set(calls) == {4}
     assert [path.name[:11] for path in (tmp_path / CHECKPOINTS).iterdir()] == ["epoch-00004"]
     often = make_config(trainer__epochs=4)
@@ -343,7 +371,7 @@ def test_a_loss_that_is_not_finite_fails_without_weights(
     sgd |= {"label_smoothing": 0.0, "schedule": {"name": "constant"}}
     config = make_config(optimizer=sgd, model__activation=activation, trainer__epochs=20)
     with pytest.raises(RunFailedError, match=r"^the loss is not finite in epoch \d+; lower optimizer\.learning_rate"):
-        fit(config, prepared, tmp_path, nothing, nothing)
+        fit(config, prepared, tmp_path, nothing)
     assert not (tmp_path / WEIGHTS).exists()
     assert not (tmp_path / PREDICTIONS).exists()
     if (tmp_path / HISTORY).exists():
@@ -380,7 +408,7 @@ def test_threads_are_those_that_were_asked_for(
 ) -> None:
     seen: list[int] = []
     config = make_config(trainer__threads=threads + 1, trainer__epochs=1)
-    fit(config, prepared, tmp_path, lambda: seen.append(torch.get_num_threads()), nothing)
+    fit(config, prepared, tmp_path, lambda: seen.append(torch.get_num_threads()))
     assert set(seen) == {threads + 1}
 
 
@@ -395,7 +423,7 @@ def test_the_training_part_can_be_no_larger_than_there_is(
     make_config: MakeConfig, prepared: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"^data\.train_size=501: must be 1 to 500"):
-        fit(make_config(data__train_size=501), prepared, tmp_path, nothing, nothing)
+        fit(make_config(data__train_size=501), prepared, tmp_path, nothing)
     assert not (tmp_path / WEIGHTS).exists()
 
 
@@ -406,13 +434,12 @@ def test_a_damaged_data_set_is_not_trained_on(config: Config, project: Any, tmp_
     content[1000] ^= 1
     path.write_bytes(content)
     with pytest.raises(DamagedError, match=r"train/images\.npy: sha256 is .*run: lenet prepare tiny"):
-        fit(config, prepared, tmp_path / "run", nothing, nothing)
+        fit(config, prepared, tmp_path / "run", nothing)
 
 
 def test_two_processes_train_about_as_one_does(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
     environment = dict(os.environ)
-    said: list[str] = []
-    trained(make_config(trainer__devices=2), prepared, tmp_path / "two", said)
+    trained(make_config(trainer__devices=2), prepared, tmp_path / "two")
     trained(make_config(), prepared, tmp_path / "one")
     two, one = history(tmp_path / "two"), history(tmp_path / "one")
     assert [row["epoch"] for row in two] == [1, 2]
@@ -424,7 +451,6 @@ def test_two_processes_train_about_as_one_does(make_config: MakeConfig, prepared
     first, second = load_file(tmp_path / "two" / WEIGHTS), load_file(tmp_path / "one" / WEIGHTS)
     assert first.keys() == second.keys()
     torch.testing.assert_close(first["network.c1.0.weight"], second["network.c1.0.weight"], rtol=0.05, atol=0.01)
-    assert said == []
     kept = {name: value for name, value in os.environ.items() if name in environment}
     assert kept == environment
     assert "MASTER_PORT" not in os.environ
@@ -438,7 +464,7 @@ def test_asking_for_a_gpu_where_there_is_none_is_one_line(
     config = make_config(trainer__accelerator="gpu")
     message = r"^trainer\.accelerator=gpu: torch finds no CUDA device here; use trainer=cpu or trainer=auto$"
     with pytest.raises(ConfigError, match=message):
-        fit(config, prepared, tmp_path / "run", nothing, nothing)
+        fit(config, prepared, tmp_path / "run", nothing)
     assert not (tmp_path / "run").exists()
     assert choose_accelerator(make_config(trainer__accelerator="auto")) == "cpu"
 
@@ -476,7 +502,7 @@ def test_a_gpu_resumes_to_bit_identical_weights(make_config: MakeConfig, prepare
             raise Stopped(signal.SIGTERM)
 
     with pytest.raises(Stopped):
-        fit(config, prepared, folder, stop, nothing)
+        fit(config, prepared, folder, stop)
     assert trained(config, prepared, folder) == whole
 
 

@@ -72,6 +72,7 @@ class ByHand:
         self.weight = linear.weight.detach().numpy().astype(np.float64)
         self.bias = linear.bias.detach().numpy().astype(np.float64)
         self.rows: list[tuple[float, ...]] = []
+        self.clipped = 0
 
     def logits(self, seen: Array) -> Array:
         found: Array = seen @ self.weight.T + self.bias
@@ -86,7 +87,7 @@ class ByHand:
     def train(self, config: Config, training: Any, validation: Any) -> None:
         images, labels = training
         seen, answers = pixels(images), labels.numpy()
-        size, smoothing = config.trainer.batch_size, config.optimizer.label_smoothing
+        size, smoothing = config.trainer.batch_size * config.trainer.accumulate, config.optimizer.label_smoothing
         for epoch in range(config.trainer.epochs):
             order = torch.randperm(len(labels), generator=epoch_generator(SEED, epoch)).numpy()
             sums = np.zeros(2)
@@ -94,8 +95,12 @@ class ByHand:
                 batch = order[start : start + size]
                 sums += self.loss(seen[batch], answers[batch], smoothing)
                 error = soft_max(self.logits(seen[batch])) - targets(answers[batch], smoothing)
-                self.weight -= RATE * error.T @ seen[batch] / len(batch)
-                self.bias -= RATE * error.mean(axis=0)
+                weight, bias = error.T @ seen[batch] / len(batch), error.mean(axis=0)
+                norm, limit = np.sqrt((weight**2).sum() + (bias**2).sum()), config.trainer.gradient_clip
+                scale = 1.0 if limit is None else min(1.0, limit / norm)
+                self.clipped += scale < 1
+                self.weight -= RATE * scale * weight
+                self.bias -= RATE * scale * bias
             loss, wrong = sums / len(order)
             held_out = np.array(self.loss(pixels(validation[0]), validation[1].numpy(), 0.0)) / len(validation[1])
             self.rows.append((loss, 100 * wrong, held_out[0], 100 * held_out[1]))
@@ -103,15 +108,27 @@ class ByHand:
 
 # Four images are one step, eight two of equal size, eleven end with a smaller one, 43 × 2 are a whole chunk and a part.
 @pytest.mark.parametrize(
-    ("images", "size", "epochs", "smoothing"), [(4, 4, 1, 0.3), (8, 4, 1, 0.0), (11, 4, 3, 0.3), (85, 2, 1, 0.0)]
+    ("images", "size", "epochs", "smoothing", "accumulate", "clip"),
+    [
+        (4, 4, 1, 0.3, 1, None),
+        (8, 4, 1, 0.0, 1, None),
+        (11, 4, 3, 0.3, 1, None),
+        (85, 2, 1, 0.0, 1, None),
+        (85, 2, 2, 0.0, 3, None),  # the last step of an epoch has one mini-batch of two images and one of one
+        (23, 2, 1, 0.0, 30, None),
+        (43, 2, 1, 0.0, 1, 20.0),
+        (85, 2, 2, 0.0, 3, 20.0),
+    ],
 )
 def test_steps_are_those_of_gradient_descent_by_hand(
-    make_config: MakeConfig, images: int, size: int, epochs: int, smoothing: float
+    make_config: MakeConfig, images: int, size: int, epochs: int, smoothing: float, accumulate: int, clip: float | None
 ) -> None:
     config = make_config(
         seed=SEED,
         trainer__epochs=epochs,
         trainer__batch_size=size,
+        trainer__accumulate=accumulate,
+        trainer__gradient_clip=clip,
         optimizer=sgd(label_smoothing=smoothing),
     )
     torch.manual_seed(9)
@@ -121,7 +138,9 @@ def test_steps_are_those_of_gradient_descent_by_hand(
     field = PadAndNormalize([MEAN], [DEVIATION], (INPUT_SIZE, INPUT_SIZE))
     module = LenetModule(config, Classifier(field, nn.Sequential(nn.Flatten(), linear), (1, 28, 28)))
     windows = RandomShift(training[0], (INPUT_SIZE, INPUT_SIZE), 0)
-    module.batches = TrainingBatches(windows, training[1], size, SEED, lambda: module.current_epoch)
+    module.batches = TrainingBatches(
+        windows, training[1], size, SEED, lambda: module.current_epoch, accumulate=accumulate
+    )
     module.validation = EvaluationBatches(*validation)  # two batches, of unequal size
     trainer = lightning.Trainer(
         accelerator="cpu",
@@ -136,8 +155,9 @@ def test_steps_are_those_of_gradient_descent_by_hand(
     )
     trainer.fit(module)
     expected.train(config, training, validation)
-    assert linear.weight.detach().numpy() == pytest.approx(expected.weight, abs=2e-6)
-    assert linear.bias.detach().numpy() == pytest.approx(expected.bias, abs=2e-6)
+    assert (expected.clipped > 0) == (clip is not None)
+    assert linear.weight.detach().numpy() == pytest.approx(expected.weight, abs=5e-6)
+    assert linear.bias.detach().numpy() == pytest.approx(expected.bias, abs=5e-6)
     for row, (loss, error, held_out_loss, held_out_error) in zip(module.history, expected.rows, strict=True):
         assert row["train/loss"] == pytest.approx(loss, rel=1e-5)
         assert row["val/loss"] == pytest.approx(held_out_loss, rel=1e-5)

@@ -166,13 +166,30 @@ Optimizer = SgdConfig | AdamConfig | AdamWConfig
 
 
 @dataclass(frozen=True)
+class EarlyStoppingConfig:
+    """When training ends before its last epoch; the weights are those of the epoch it ends with."""
+
+    patience: Positive | None
+    """Epochs in a row without a lower validation error after which training ends; null trains all epochs."""
+    min_delta: Annotated[float, Bounds(low=0, high=100)]
+    """Percentage points by which an error has to be lower to count."""
+
+
+@dataclass(frozen=True)
 class TrainerConfig:
     """How long, in what portions and on what the network is trained."""
 
     epochs: Annotated[int, Bounds(low=1, high=100_000)]
     """Passes over the training images."""
     batch_size: Annotated[int, Bounds(low=1, high=65_536)]
-    """Images a step, over all devices together."""
+    """Images a mini-batch, over all devices together."""
+    accumulate: Annotated[int, Bounds(low=1, high=1024)]
+    """Mini-batches whose gradients are averaged for one optimizer step."""
+    gradient_clip: Annotated[float, Bounds(above=0)] | None
+    """Largest norm of the gradient of all weights together, which is scaled down to it; null leaves it as it is."""
+    early_stopping: EarlyStoppingConfig
+    max_batches: Positive | None
+    """Mini-batches an epoch, for a quick look; null takes all."""
     precision: Literal["fp32", "bf16"]
     """Arithmetic of the forward and backward pass; weights stay fp32."""
     devices: Annotated[int, Bounds(low=1, high=64)]
@@ -254,6 +271,11 @@ def parse_config(tree: Any) -> Config:
     if config.augmentation.name == "none" and config.augmentation.shift:
         raise ConfigError(
             f"augmentation.shift={config.augmentation.shift}: augmentation=none has none; use augmentation=shift"
+        )
+    if config.trainer.early_stopping.patience is not None and config.data.validation_size == 0:
+        raise ConfigError(
+            f"trainer.early_stopping.patience={config.trainer.early_stopping.patience}: needs validation images;"
+            " data.validation_size is 0"
         )
     if isinstance(config.optimizer, SgdConfig) and config.optimizer.nesterov and config.optimizer.momentum == 0:
         raise ConfigError("optimizer.nesterov=true: needs optimizer.momentum more than 0")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 from lenet.config.schema import DataConfig, check_classes
@@ -14,6 +14,8 @@ from lenet.core.yaml_loader import read_yaml
 from lenet.data.arrays import CARD
 from lenet.data.download.fetch import fetch
 from lenet.data.prepare import prepare
+
+logger = logging.getLogger(__name__)
 
 GROUP = "data"
 
@@ -44,7 +46,7 @@ def load_data_config(conf: Path, name: str) -> DataConfig:
     return data
 
 
-def ensure_prepared(project: Project, name: str, say: Callable[[str], None] = print) -> Path:
+def ensure_prepared(project: Project, name: str) -> Path:
     """Return the folder of the prepared data set, after fetching and preparing it where there is no card yet.
 
     Raises:
@@ -61,9 +63,9 @@ def ensure_prepared(project: Project, name: str, say: Callable[[str], None] = pr
         )
     # Not the lock of `prepare`, which is taken within: a process cannot wait for itself.
     lock = prepared.parent / f".{name}.ensure.lock"
-    with locked(lock, lambda holder: say(f"{name}: waiting for process {holder}, which prepares it")):
+    with locked(lock, lambda holder: logger.info(f"{name}: waiting for process {holder}, which prepares it")):
         if not (prepared / CARD).is_file():
-            fetch(data.origin, project.raw(name), name=name, say=say)
+            fetch(data.origin, project.raw(name), name=name)
             prepare(data, project.raw(name), prepared)
-            say(f"{name}: prepared in {prepared}")
+            logger.info(f"{name}: prepared in {prepared}")
     return prepared

@@ -15,7 +15,8 @@ from torch import Tensor
 from lenet.data.augment import RandomShift
 
 BATCHES_A_CHUNK = 20
-"""Mini-batches handed to one training step: enough to make Lightning's cost per step vanish."""
+"""Mini-batches handed to one training step, or as many as one optimizer step accumulates: enough to make Lightning's
+cost per step vanish."""
 
 EVALUATION_BATCH = 1000
 """Images a batch where no gradient is taken."""
@@ -29,19 +30,22 @@ class BatchChunk:
         images: bytes [m, channels, height, width], as large as the network takes them.
         labels: class numbers [m].
         batch_size: images a mini-batch; the last may have fewer.
-        first_batch: number of the first mini-batch within its epoch.
+        accumulate: mini-batches an optimizer step; the last step of an epoch may have fewer.
+        first_step: number of the first optimizer step within its epoch.
     """
 
     images: Tensor
     labels: Tensor
     batch_size: int
-    first_batch: int
+    accumulate: int
+    first_step: int
 
-    def batches(self) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Give each mini-batch as (its number within the epoch, images, labels)."""
-        pairs = zip(self.images.split(self.batch_size), self.labels.split(self.batch_size), strict=True)
-        for offset, (images, labels) in enumerate(pairs):
-            yield self.first_batch + offset, images, labels
+    def steps(self) -> Iterator[tuple[int, list[tuple[Tensor, Tensor]]]]:
+        """Give each optimizer step as (its number within the epoch, its mini-batches of images and labels)."""
+        images, labels = self.images.split(self.batch_size), self.labels.split(self.batch_size)
+        batches = list(zip(images, labels, strict=True))
+        for offset, start in enumerate(range(0, len(batches), self.accumulate)):
+            yield self.first_step + offset, batches[start : start + self.accumulate]
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
@@ -59,11 +63,13 @@ class TrainingBatches:
     Args:
         windows: the training images.
         labels: their classes [n], on the same device.
-        batch_size: images a step over all ranks.
+        batch_size: images a mini-batch over all ranks.
         seed: the run's seed.
         epoch: tells the number of the epoch that an iteration begins.
         rank: this process's number.
         world: number of processes; each takes every world-th image of a batch.
+        accumulate: mini-batches an optimizer step.
+        max_batches: mini-batches an epoch; None takes all.
     """
 
     def __init__(
@@ -75,6 +81,8 @@ class TrainingBatches:
         epoch: Callable[[], int],
         rank: int = 0,
         world: int = 1,
+        accumulate: int = 1,
+        max_batches: int | None = None,
     ) -> None:
         self._windows = windows
         self._labels = labels
@@ -83,19 +91,26 @@ class TrainingBatches:
         self._epoch = epoch
         self._rank = rank
         self._world = world
+        self._accumulate = accumulate
+        self._max_batches = max_batches
 
     @property
     def images(self) -> int:
         """Images of an epoch; what does not divide among the ranks is left out of that epoch."""
-        return len(self._labels) // self._world * self._world
+        images = len(self._labels) // self._world * self._world
+        return images if self._max_batches is None else min(images, self._max_batches * self._batch_size)
 
     @property
     def steps(self) -> int:
-        """Mini-batches of an epoch."""
-        return -(-self.images // self._batch_size)
+        """Optimizer steps of an epoch."""
+        return -(-self.images // (self._batch_size * self._accumulate))
+
+    @property
+    def _steps_a_chunk(self) -> int:
+        return max(1, BATCHES_A_CHUNK // self._accumulate)
 
     def __len__(self) -> int:
-        return -(-self.steps // BATCHES_A_CHUNK)
+        return -(-self.steps // self._steps_a_chunk)
 
     def __iter__(self) -> Iterator[BatchChunk]:
         generator = epoch_generator(self._seed, self._epoch())
@@ -104,10 +119,10 @@ class TrainingBatches:
         order, offsets = order[self._rank :: self._world], offsets[self._rank :: self._world]
         order, offsets = order.to(self._labels.device), offsets.to(self._labels.device)
         batch_size = self._batch_size // self._world
-        size = batch_size * BATCHES_A_CHUNK
+        size = batch_size * self._accumulate * self._steps_a_chunk
         for number, (indices, moved) in enumerate(zip(order.split(size), offsets.split(size), strict=True)):
             images = self._windows.cut(indices, moved)
-            yield BatchChunk(images, self._labels[indices], batch_size, number * BATCHES_A_CHUNK)
+            yield BatchChunk(images, self._labels[indices], batch_size, self._accumulate, number * self._steps_a_chunk)
 
 
 class EvaluationBatches:

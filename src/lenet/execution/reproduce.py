@@ -32,14 +32,14 @@ def reproduce(project: Project, run_dir: RunDir) -> str:
     run_dir.check()
     identity, status = run_dir.identity(), run_dir.status()
     config = as_trained(run_dir)
-    prepared = ensure_prepared(project, config.data.name, logger.info)
+    prepared = ensure_prepared(project, config.data.name)
     if training_digest(prepared) != identity["data_digest"]:
         raise LenetError(f"{run_dir.short}: was trained on other data than {prepared} holds now; nothing to compare")
     if code_digest(config.model.name) != identity["code_digest"]:
         logger.warning(f"{run_dir.short}: the code that trains has changed since; the weights may differ")
     recorded: str = status["files"][WEIGHTS]
     with tempfile.TemporaryDirectory(prefix="lenet-reproduce-") as folder:
-        fit(config, prepared, Path(folder), lambda: None, logger.info)
+        fit(config, prepared, Path(folder), lambda: None)
         found = sha256_file(Path(folder) / WEIGHTS)
     if found != recorded:
         last = status["attempts"][-1]

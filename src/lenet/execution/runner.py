@@ -100,7 +100,7 @@ class Runner:
 
     def run_dir(self, config: Config) -> RunDir:
         """Return a run's directory, whether it exists or not; the data is fetched and prepared where it is missing."""
-        prepared = ensure_prepared(self.project, config.data.name, logger.info)
+        prepared = ensure_prepared(self.project, config.data.name)
         return run_dir_for(self.project, config, training_digest(prepared))
 
     def mlflow_run(self, run_dir: RunDir, config: Config) -> MlflowRunRef | None:

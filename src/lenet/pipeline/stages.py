@@ -120,7 +120,7 @@ def fetch_set(project: Project, name: str, folder: Path | None, tell: Callable[[
     origin = load_data_config(project.conf, name).origin
     if origin is None:
         raise ConfigError(f"conf/data/{name}.yaml: data.origin is missing: nothing says where to fetch {name}")
-    fetch(origin, project.raw(name), name=name, extra_folder=folder, say=tell)
+    fetch(origin, project.raw(name), name=name, extra_folder=folder)
 
 
 def prepare_set(project: Project, name: str, tell: Callable[[str], None]) -> None:

@@ -163,7 +163,7 @@ def _train(project: Project, run_dir: RunDir, config: Config, on_change: OnChang
     done = epochs_kept(checkpoints, run_dir.fingerprint)
     with _attempt(project, run_dir, accelerator, config.trainer.threads, done, on_change):
         prepared = project.prepared(config.data.name)
-        fit(config, prepared, run_dir.path, lambda: on_change(run_dir), logger.info)
+        fit(config, prepared, run_dir.path, lambda: on_change(run_dir))
     remove(checkpoints, project.runs)
     return RunResult(run_dir, f"resumed after epoch {done}" if done else "trained")
 

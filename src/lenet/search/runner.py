@@ -75,7 +75,7 @@ def run_search(
     target = None if into is None else check_target(into)
     validate_resources(project, spec.base)
     url = study_url(project, spec.search.storage)
-    digest = training_digest(ensure_prepared(project, spec.base.data.name, logger.info))
+    digest = training_digest(ensure_prepared(project, spec.base.data.name))
     runner = SearchRunner(spec, open_storage(project, url), digest, tuple(words))
     with _stop_on_signals(), dashboard(url) if has_dashboard else nullcontext(), storage_errors(url):
         return runner.run(is_joining, target)

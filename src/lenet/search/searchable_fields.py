@@ -16,6 +16,9 @@ WHERE = "search.space"
 SEARCHED_GROUPS = ("model", "augmentation", "optimizer", "trainer")
 NOT_SEARCHED = {
     "trainer.epochs": "all trials have the same number of epochs",
+    "trainer.max_batches": "it is for a quick look",
+    "trainer.early_stopping.patience": "all trials have the same number of epochs; search.pruner ends the poor ones",
+    "trainer.early_stopping.min_delta": "all trials have the same number of epochs; search.pruner ends the poor ones",
     "trainer.devices": "it says where a run is trained, not how well",
     "trainer.accelerator": "it says where a run is trained, not how well",
     "trainer.strategy": "it says where a run is trained, not how well",

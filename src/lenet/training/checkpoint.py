@@ -8,10 +8,10 @@ The one before is kept: a damaged newest checkpoint costs an epoch, not the run.
 from __future__ import annotations
 
 import io
+import logging
 import re
 import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -21,6 +21,8 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from lenet.core.atomic_io import sha256_bytes, write_bytes
 from lenet.core.errors import DamagedError
+
+logger = logging.getLogger(__name__)
 
 KEPT = 2
 DIGEST_LENGTH = 16
@@ -38,18 +40,17 @@ def _digest(owner: str, content: bytes) -> str:
     return sha256_bytes(owner.encode() + content)[:DIGEST_LENGTH]
 
 
-def newest_checkpoint(folder: Path, owner: str, say: Callable[[str], None]) -> Path | None:
-    """Return the newest checkpoint that fits its name, or None; says which ones it passes over.
+def newest_checkpoint(folder: Path, owner: str) -> Path | None:
+    """Return the newest checkpoint whose content fits the digest in its name, or None; warn of those that do not.
 
     Args:
         folder: where the checkpoints live.
         owner: fingerprint of the run.
-        say: takes a line for the user.
     """
     for _, digest, path in reversed(_numbered(folder)):
         if _digest(owner, path.read_bytes()) == digest:
             return path
-        say(
+        logger.warning(
             f"{path}: is damaged or another run's, it does not fit the sha256 in its name; resuming from the one before"
         )
     return None
@@ -57,9 +58,8 @@ def newest_checkpoint(folder: Path, owner: str, say: Callable[[str], None]) -> P
 
 def epochs_kept(folder: Path, owner: str) -> int:
     """Return how many epochs the checkpoint to resume from has behind it; 0 where there is none."""
-    newest = newest_checkpoint(folder, owner, lambda line: None)
-    match = NAME.fullmatch(newest.name) if newest else None
-    return int(match[1]) if match else 0
+    fitting = (epoch for epoch, digest, path in _numbered(folder) if _digest(owner, path.read_bytes()) == digest)
+    return max(fitting, default=0)
 
 
 class DurableCheckpoints(CheckpointIO):

@@ -33,6 +33,9 @@ from lenet.training.signals import GracefulStop
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 CHECKPOINTS = "checkpoints"
 HISTORY = "history.json"
+EARLY = "stopped_early"
+"""Key of the history of a run that early stopping ended."""
+
 OWNER = "fingerprint"
 """Key of the history that says whose it is."""
 
@@ -40,10 +43,8 @@ WEIGHTS = "weights.safetensors"
 PREDICTIONS = "validation.npz"
 
 
-def fit(
-    config: Config, prepared: Path, folder: Path, on_epoch: Callable[[], None], say: Callable[[str], None] = print
-) -> None:
-    """Train a run, from its newest checkpoint where there is one, and write what came of it into its folder.
+def fit(config: Config, prepared: Path, folder: Path, on_epoch: Callable[[], None]) -> None:
+    """Train a run, from its newest checkpoint where there is one, and write the result into its folder.
 
     Args:
         config: the run.
@@ -51,7 +52,6 @@ def fit(
         folder: the run's folder; history, checkpoints, weights and validation predictions go there. Its name is the
             run's fingerprint, which history and checkpoints carry.
         on_epoch: called after each epoch whose state is safe in the folder.
-        say: takes a line for the user.
 
     Raises:
         ConfigError: a device was asked for that is not there.
@@ -64,15 +64,13 @@ def fit(
         GracefulStop() as interrupts,
         other_ranks(config, prepared, folder) if config.trainer.devices > 1 else nullcontext(),
     ):
-        _fit(
-            config, prepared, folder, rank=0, keeper=_CheckpointCallback(config, folder, on_epoch, interrupts), say=say
-        )
+        _fit(config, prepared, folder, rank=0, keeper=_CheckpointCallback(config, folder, on_epoch, interrupts))
 
 
 def fit_rank(config: Config, prepared: Path, folder: Path, rank: int) -> None:
     """Take part in a training as one of its other ranks, which keep nothing."""
     with _threads(config.trainer.threads):
-        _fit(config, prepared, folder, rank, keeper=None, say=lambda line: None)
+        _fit(config, prepared, folder, rank, keeper=None)
 
 
 @contextmanager
@@ -98,6 +96,7 @@ class _CheckpointCallback(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self.interrupts.listen()  # Lightning's own handlers are in place by now
+        _stop_early(trainer, module)  # resumed from a checkpoint of its last epoch
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.interrupts.check()
@@ -106,7 +105,8 @@ class _CheckpointCallback(Callback):
         assert isinstance(module, LenetModule)
         module.close_epoch()
         trainer.save_checkpoint("", weights_only=False)
-        if self.checkpoints.is_due or len(module.history) == self._epochs:
+        _stop_early(trainer, module)
+        if self.checkpoints.is_due or len(module.history) == self._epochs or trainer.should_stop:
             self.keep(module)
 
     def keep(self, module: LenetModule) -> None:
@@ -116,44 +116,55 @@ class _CheckpointCallback(Callback):
     def rescue(self, module: LenetModule) -> None:
         """Write the epochs that are done, due or not."""
         self.checkpoints.flush()
-        write_json(self._folder / HISTORY, {OWNER: self._folder.name, "epochs": module.history})
+        body = {OWNER: self._folder.name, "epochs": module.history}
+        write_json(self._folder / HISTORY, body | ({EARLY: True} if module.is_stopped_early else {}))
+
+
+def _stop_early(trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+    assert isinstance(module, LenetModule)
+    trainer.should_stop = trainer.should_stop or module.is_stopped_early
 
 
 class _FollowerEpochs(Callback):
     """What the other ranks do at an epoch's end: the sums over ranks and the checkpoint need every rank."""
 
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        _stop_early(trainer, module)
+
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, LenetModule)
         module.close_epoch()
         trainer.save_checkpoint("", weights_only=False)
+        _stop_early(trainer, module)
 
 
-def _fit(
-    config: Config,
-    prepared: Path,
-    folder: Path,
-    rank: int,
-    keeper: _CheckpointCallback | None,
-    say: Callable[[str], None],
-) -> None:
+def _fit(config: Config, prepared: Path, folder: Path, rank: int, keeper: _CheckpointCallback | None) -> None:
     _quiet_lightning()
     lightning.seed_everything(config.seed, verbose=False)
     world = config.trainer.devices
     checkpoints = keeper.checkpoints if keeper else DurableCheckpoints(folder / CHECKPOINTS, 0.0, folder.name)
     trainer = _trainer(config, [keeper, EpochBar(config)] if keeper else [_FollowerEpochs()], checkpoints)
     device = trainer.strategy.root_device
-    placed = load_to_device(prepared, config.data, device)
-    classifier = build_classifier(config, placed.mean, placed.deviation)
+    dataset = load_to_device(prepared, config.data, device)
+    classifier = build_classifier(config, dataset.mean, dataset.deviation)
     set_memory_format(classifier.network, choose_accelerator(config))
     module = LenetModule(config, classifier)
-    windows = load_windows_to_device(placed.images, classifier.field.input_size, config.augmentation.shift)
+    windows = load_windows_to_device(dataset.images, classifier.field.input_size, config.augmentation.shift)
     module.batches = TrainingBatches(
-        windows, placed.labels, config.trainer.batch_size, config.seed, lambda: module.current_epoch, rank, world
+        windows,
+        dataset.labels,
+        config.trainer.batch_size,
+        config.seed,
+        lambda: module.current_epoch,
+        rank,
+        world,
+        config.trainer.accumulate,
+        config.trainer.max_batches,
     )
-    module.validation = placed.validation
+    module.validation = dataset.validation
     if keeper:
         keeper.interrupts.check()
-    resume = newest_checkpoint(folder / CHECKPOINTS, folder.name, say)
+    resume = newest_checkpoint(folder / CHECKPOINTS, folder.name)
     try:
         trainer.fit(module, ckpt_path=resume, weights_only=True)
     except BaseException:

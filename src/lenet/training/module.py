@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, cast
 
 import pytorch_lightning as lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
@@ -75,7 +76,7 @@ class LenetModule(lightning.LightningModule):
         self._began = time.monotonic()
 
     def training_step(self, chunk: BatchChunk, batch_idx: int) -> None:
-        """Take one optimizer step for each mini-batch of the chunk.
+        """Take the optimizer steps of the chunk, each on the mean gradient of its mini-batches' images.
 
         Raises:
             RunFailedError: the loss is not finite.
@@ -85,20 +86,24 @@ class LenetModule(lightning.LightningModule):
         steps_an_epoch = self.batches.steps
         first_step = self.current_epoch * steps_an_epoch
         steps = self.config.trainer.epochs * steps_an_epoch
-        smoothing = self.config.optimizer.label_smoothing
+        smoothing, clip = self.config.optimizer.label_smoothing, self.config.trainer.gradient_clip
         logits_seen, losses = [], []
-        for number, images, labels in chunk.batches():
+        for number, batches in chunk.steps():
             factor = learning_rate_factor(self.config.optimizer.schedule, first_step + number, steps, steps_an_epoch)
             self._learning_rate = self.config.optimizer.learning_rate * factor
             for group in optimizer.param_groups:
                 group["lr"] = self._learning_rate
-            logits = self.reader(images)
-            loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
             optimizer.zero_grad()
-            self.manual_backward(loss)
+            count = sum(len(labels) for _, labels in batches)
+            for images, labels in batches:
+                logits = self.reader(images)
+                loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+                self.manual_backward(loss if len(batches) == 1 else loss * (len(labels) / count))
+                logits_seen.append(logits.detach())
+                losses.append(loss.detach() * len(labels))
+            if clip is not None:
+                nn.utils.clip_grad_norm_(self.reader.parameters(), clip)
             optimizer.step()
-            logits_seen.append(logits.detach())
-            losses.append(loss.detach() * len(labels))
         total = torch.stack(losses).sum()
         if not torch.isfinite(total):
             raise RunFailedError(
@@ -128,6 +133,18 @@ class LenetModule(lightning.LightningModule):
         if not self._read or self.config.trainer.precision != "fp32":
             return None
         return torch.cat(self._read).float().cpu()
+
+    @property
+    def is_stopped_early(self) -> bool:
+        """Whether the history says to end training, by the config's rule; a resumed run comes to the same epoch."""
+        rule = self.config.trainer.early_stopping
+        if rule.patience is None:
+            return False
+        best, waited = math.inf, 0
+        for row in self.history:
+            lower = row["val/error"] < best - rule.min_delta
+            best, waited = (row["val/error"], 0) if lower else (best, waited + 1)
+        return waited >= rule.patience
 
     def close_epoch(self) -> None:
         """Add the epoch's row to the history and clear the sums."""

