@@ -86,7 +86,7 @@ def test_a_sweep_is_at_work_until_its_table_is_shown(
 
 
 @pytest.mark.parametrize(
-    ("answers", "complaint"),
+    ("outcomes", "complaint"),
     [
         (["trained", "already trained"], ""),
         (["trained", "failed: the loss is not finite", "failed: x"], "error: 2 of 3 runs failed; the table says why\n"),
@@ -97,19 +97,19 @@ def test_a_sweep_with_failed_jobs_fails_after_its_table(
     loader: ConfigLoader,
     make_config: MakeConfig,
     capsys: pytest.CaptureFixture[str],
-    answers: list[str],
+    outcomes: list[str],
     complaint: str,
 ) -> None:
     config = hydra_compose("config", overrides=["data=tiny", "seed=1"], return_hydra_config=True)
     callback, folder = SweepCallback("not read"), folder_of(config)
     callback.on_multirun_start(config)
-    for number, answer in enumerate(answers):
-        row = Row(str(number) * 64, answer, dict(flatten(make_config(seed=number).tree())))
+    for number, outcome in enumerate(outcomes):
+        row = Row(str(number) * 64, outcome, dict(flatten(make_config(seed=number).tree())))
         write_json(folder / f"{number:06d}.json", asdict(row))
     with pytest.raises(SystemExit) if complaint else nullcontext() as caught:
         callback.on_multirun_end(config)
     told = capsys.readouterr()
     assert (caught.value.code if caught else 0, told.err) == (int(bool(complaint)), complaint)
-    rows = [line.split()[0] for line in told.out.splitlines()[1:]]
-    assert rows == [str(number) * 12 for number in range(len(answers))]
+    rows = [line.split()[0] for line in told.out.splitlines()[1 : len(outcomes) + 1]]
+    assert rows == [str(number) * 12 for number in range(len(outcomes))]
     assert not folder.exists()

@@ -1,4 +1,4 @@
-"""What happens behind Hydra's door: jobs are checked before any is trained, and a sweep ends with a table."""
+"""The entry of train.py: check all jobs of a sweep before the first is trained, and print a table at its end."""
 
 from __future__ import annotations
 
@@ -34,30 +34,28 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 DESCRIPTION = "sweep.json"
-OUTCOMES = "[0-9]*.json"
-"""One file a job."""
+ROWS = "[0-9]*.json"
+"""Files in a sweep's folder, one a job."""
 
 NAMED_GROUPS = ("model", "augmentation", "optimizer")
-"""Groups whose choice shows in a run's name; the variant is in it anyway, data and trainer are where and how."""
-
+"""Groups whose choice is part of a run's name; the variant is in it anyway, and data and trainer are not the recipe."""
 
 BASIC_SWEEPER, OWN_SWEEPER = ".BasicSweeper", "hydra_plugins.lenet_sweeper."
-"""How the class names of Hydra's basic sweeper end, and of our own begin, which runs a search and no jobs."""
+"""End of the class name of Hydra's basic sweeper, and start of that of ours, which runs a search and no jobs."""
 
-_at_work = ExitStack()
-"""Holds the lock of this process's sweep, and removes its folder. Not the callback's own: launchers send that to other
-processes."""
+_open_sweep = ExitStack()
+"""Holds the lock of this process's sweep, and removes its folder; the callback cannot, as launchers pickle it."""
 
 
 def folder_of(config: DictConfig) -> Path:
-    """Return the folder of the sweep that a config, Hydra's own part included, is of; its jobs have the same."""
+    """Return the folder of a sweep, given its config or a job's, with Hydra's own part."""
     return project_of(config).sweep(str(config.hydra.callbacks.lenet.sweep))
 
 
 def run_app(train: Callable[[], Any]) -> None:
-    """Run Hydra's main so that a user's mistake is one line and a signal its exit code."""
+    """Run Hydra's main so that a user's mistake is one line and a signal has its exit code."""
 
-    def enter() -> None:
+    def run() -> None:
         check_words(sys.argv[1:])
         project = find_project(Path(sys.argv[0]).resolve().parent)
         if {"-h", "--help"} & set(sys.argv[1:]):
@@ -65,18 +63,18 @@ def run_app(train: Callable[[], Any]) -> None:
             return
         register_resolvers(project)
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra passes errors on, to become one line here
-        warnings.filterwarnings("ignore", message="Experimental rerun CLI option")  # who types it knows
-        with _at_work, translate_hydra_errors(project.conf, sys.argv[1:]):
+        warnings.filterwarnings("ignore", message="Experimental rerun CLI option")  # its user knows
+        with _open_sweep, translate_hydra_errors(project.conf, sys.argv[1:]):
             train()
 
     configure_logging()
     hide_passwords()
     survive_any_terminal()
-    exit_on_error(enter)
+    exit_on_error(run)
 
 
 def run_name(config: Config, overrides: Sequence[str]) -> str:
-    """Return what people call a run: its variant and what was asked to differ, each knob by its last name."""
+    """Return a run's name: its variant and the overrides that change the weights, each knob by its last name."""
     changes_weights = dict(flatten(config.identity()))
     named = []
     for override in overrides:
@@ -89,10 +87,10 @@ def run_name(config: Config, overrides: Sequence[str]) -> str:
 
 
 def run_job(tree: DictConfig) -> float | None:
-    """Answer one job of Hydra's, alone or of a sweep; return its validation error for Hydra's sweepers.
+    """Get or train the run of one job, alone or of a sweep; return its validation error, for Hydra's sweepers.
 
     Raises:
-        SystemExit: it cannot be answered; Hydra would report an Exception in its own, longer way.
+        SystemExit: it failed; Hydra would report an Exception in its own, longer way.
     """
     with own_faults():
         return exit_on_error(lambda: _run_job(tree))
@@ -122,28 +120,28 @@ def _run_job(tree: DictConfig) -> float | None:
 
 
 class SweepCallback(Callback):
-    """Checks every job of a sweep before the first is trained, and shows the table when the last is done.
+    """Checks every job of a sweep before the first is trained, and prints the table when the last is done.
 
-    Hydra turns an Exception of a callback into a warning; what must end the command is a SystemExit.
+    Hydra turns an Exception of a callback into a warning, but not a SystemExit.
 
     Args:
-        sweep: the sweep's id, which is read from the config: a job's is the same there.
+        sweep: the sweep's id; not used, as the configs of the sweep and of its jobs have it too.
     """
 
     def __init__(self, sweep: str = "") -> None:
         pass
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Compose and check every job that the basic sweeper will run; nothing is written yet."""
+        """Compose and check every job that the basic sweeper will run, then make the sweep's folder."""
         exit_on_error(lambda: _begin_sweep(config))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Show the table and the link; failed jobs make the command fail."""
+        """Print the table and the link; failed jobs make the command fail."""
         exit_on_error(lambda: _close_sweep(config))
 
 
 def project_of(config: DictConfig) -> Project:
-    """Return the project that a config composed by Hydra, its own part included, comes from."""
+    """Return the project of a config composed by Hydra, with Hydra's own part."""
     sources = {source.provider: source.path for source in config.hydra.runtime.config_sources}
     return find_project(Path(sources["main"]))
 
@@ -152,7 +150,7 @@ def compose_job(config: DictConfig, words: Sequence[str]) -> Config:
     """Compose one job of a sweep.
 
     Args:
-        config: the sweep's, Hydra's own part included.
+        config: the sweep's, with Hydra's own part.
         words: the job's overrides, as Hydra has them.
 
     Raises:
@@ -166,10 +164,7 @@ def compose_job(config: DictConfig, words: Sequence[str]) -> Config:
 
 
 def swept_words(config: DictConfig) -> list[str]:
-    """Return what the basic sweeper sweeps over: the overrides of a file (`hydra.sweeper.params`), then the typed.
-
-    They are as Hydra has them: a value that is swept stands there as it was typed.
-    """
+    """Return what the basic sweeper sweeps over: the overrides of a file (`hydra.sweeper.params`), then the typed."""
     from omegaconf import OmegaConf
 
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
@@ -184,15 +179,10 @@ def _begin_sweep(config: DictConfig) -> None:
         return
     if sweeper.endswith(BASIC_SWEEPER):
         _check_jobs(config)
-    open_sweep(config)
-
-
-def open_sweep(config: DictConfig) -> None:
-    """Make a sweep's folder, hold its lock until the sweep is over, and write down what was typed for its jobs."""
-    _at_work.close()  # a process is at one sweep at a time
+    _open_sweep.close()  # a process runs one sweep at a time
     folder = folder_of(config)
-    _at_work.enter_context(locked(folder / SWEEP_LOCK))
-    _at_work.callback(remove, folder, project_of(config).runs)
+    _open_sweep.enter_context(locked(folder / SWEEP_LOCK))
+    _open_sweep.callback(remove, folder, project_of(config).runs)
     write_json(folder / DESCRIPTION, {"name": without_password(" ".join(swept_words(config)))})
 
 
@@ -208,12 +198,12 @@ def _grid(project: Project, words: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Give the overrides of each job that the basic sweeper will run; of two for one key the last one counts.
 
     Raises:
-        ConfigError: a word cannot be read, or has no values to sweep over.
+        ConfigError: an override cannot be parsed, or has no values to sweep over.
     """
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())  # glob(…) asks it
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())  # for glob(…)
     values: dict[str, list[str]] = {}
     for word in words:
         with translate_hydra_errors(project.conf, [word]):
@@ -233,9 +223,9 @@ def _close_sweep(config: DictConfig) -> None:
         return
     project = project_of(config)
     folder = folder_of(config)
-    rows = [Row(**read_json(path)) for path in sorted(folder.glob(OUTCOMES))]
+    rows = [Row(**read_json(path)) for path in sorted(folder.glob(ROWS))]
     print_rows(project, rows)
-    _at_work.close()
+    _open_sweep.close()
     failed = [row for row in rows if row.is_failed]
     if failed:
         raise LenetError(f"{len(failed)} of {len(rows)} runs failed; the table says why")
