@@ -25,7 +25,7 @@ from lenet.gate.promote import promote
 from lenet.pipeline.export import export_chosen
 from lenet.pipeline.register import register_chosen, repair_registry
 from lenet.registry.rollback import rollback
-from lenet.registry.versions import CHAMPION, Version, read_versions
+from lenet.registry.versions import CHALLENGER, CHAMPION, Version, read_versions
 from lenet.report.build_report import write_report
 from lenet.report.model_card import as_description, read_card_facts
 from lenet.report.readme_table import END, README, START, results_table, write_readme_table
@@ -93,7 +93,7 @@ def test_each_version_has_the_card_of_its_own_run(
     assert artifact(project, again[first.weights_sha256]) == cards[1]
 
 
-def test_an_experiment_of_dvcs_leaves_the_registry_as_it_is(
+def test_a_dvc_experiment_does_not_change_the_registry(
     project: Project, make_config: Callable[..., Config], said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = {config.seed: folder for config, folder in evaluated(project, make_config)[BASE]}
@@ -113,14 +113,14 @@ def test_an_experiment_of_dvcs_leaves_the_registry_as_it_is(
         assert (project.root / MODEL_CARD).read_text().startswith("# Model card: lenet5 seed 2\n")
         assert not (runs[2].path / "model_card.md").exists()
         repair_registry(project)
-        for ask in (
+        for command in (
             lambda: promote(project, params, None, "new data"),
             lambda: rollback(project, params, None),
             lambda: gate_and_register(project, params),
             lambda: write_readme_table(project),
         ):
             with pytest.raises(LenetError, match="not in an experiment of DVC's"):
-                ask()
+                command()
         assert run_gate(project, params, None, None).headline  # judging changes nothing
     assert versions(project) == before
     assert sorted((project.home / "promotions").iterdir()) == history
@@ -130,30 +130,21 @@ def test_an_experiment_of_dvcs_leaves_the_registry_as_it_is(
     assert [one.fingerprint for one in versions(project)] == [runs[1].fingerprint, runs[2].fingerprint]
 
 
-def test_the_verdict_that_made_the_first_champion_is_in_the_report(
-    project: Project, make_config: Callable[..., Config], said: list[str]
+@pytest.mark.parametrize(("floor", "good"), [(99.0, True), (0.01, False)])
+def test_the_decision_about_the_first_champion_is_in_the_gates_report(
+    project: Project, make_config: Callable[..., Config], said: list[str], floor: float, good: bool
 ) -> None:
     evaluated(project, make_config)
     choose(project, BASE, 1)
-    report = gate_and_register(project, set_params(project))
-    assert (report.good, report.headline) == (True, "promoted: version 1 is the champion")
+    report = gate_and_register(project, set_params(project, floor_error_percent=floor))
+    assert report.good is good
     assert report.result is not None
-    assert report.result.decision.promote
-    assert [check.name for check in report.result.decision.checks] == ["floor"]
+    (check,) = report.result.decision.checks
+    assert (check.name, check.passed) == ("floor", good)
     page = (project.root / GATE_REPORT).read_text(encoding="utf-8")
-    assert f"| floor | passed | {report.result.decision.checks[0].line} |" in page
+    assert f"| floor | {'passed' if good else 'failed'} | {check.line} |" in page
+    assert versions(project)[0].aliases == (CHAMPION if good else CHALLENGER,)
     assert sum(line.startswith("predicting ") for line in said) == 1  # judged once
-
-
-def test_the_verdict_that_made_no_first_champion_is_in_the_report(
-    project: Project, make_config: Callable[..., Config], said: list[str]
-) -> None:
-    evaluated(project, make_config)
-    choose(project, BASE, 1)
-    report = gate_and_register(project, set_params(project, floor_error_percent=0.01))
-    assert (report.good, report.headline) == (False, "refused (floor): there is no champion yet")
-    assert "| floor | failed |" in (project.root / GATE_REPORT).read_text(encoding="utf-8")
-    assert versions(project)[0].aliases == ("challenger",)
 
 
 def test_an_evaluation_of_another_run_gives_no_card(

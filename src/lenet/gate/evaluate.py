@@ -76,6 +76,7 @@ def judge(
         score(reference, test) if reference else None,
         params.gate,
         reason=reason,
+        classes=challenger.config.data.classes,
         gate_uses=count_gate_uses(
             _all_history(registry), test.digest, (challenger.weights_sha256, other.weights_sha256 if other else None)
         ),
