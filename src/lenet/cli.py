@@ -1,15 +1,16 @@
-"""The `lenet` command: stages of the pipeline, and what one does with runs. Heavy imports wait for their command."""
+"""The `lenet` command: one table of commands and their functions, which import what they need when they are called."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lenet.core.fast_imports  # noqa: F401
 from lenet import __version__
@@ -20,9 +21,9 @@ from lenet.core.log import configure_logging
 if TYPE_CHECKING:
     from lenet.core.project import Project
 
-_tell = logging.getLogger(__name__).info
+logger = logging.getLogger(__name__)
+_tell = logger.info
 Arguments = argparse.Namespace
-Command = Callable[["Project", Arguments], None]
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -36,87 +37,13 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Arguments) -> None:
-    import os
-
-    from lenet.core.processes import die_with_parent
     from lenet.core.project import find_project
 
     if "DVC_STAGE" in os.environ:
+        from lenet.core.processes import die_with_parent
+
         die_with_parent(signal.SIGTERM)
     arguments.command(find_project(), arguments)
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
-        prog="lenet",
-        description="Experiment tracking around LeNet-5. `python train.py --help` tells how to train.",
-    )
-    parser.add_argument("--version", action="version", version=f"lenet-lab {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def add(name: str, command: Command, about: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
-        sub.set_defaults(command=command)
-        return sub
-
-    runs = add("runs", _runs, "list the runs, or show one")
-    runs.add_argument("what", nargs="*", help="filters such as model.activation=relu, or the start of one fingerprint")
-    add("ui", _ui, "open MLflow on the project's store").add_argument("--port", type=int, help="default: 5000")
-    add("sync", _sync, "bring MLflow up to date with the run folders")
-    again = add("reproduce", _reproduce, "train a finished run again and compare the weights, bit for bit")
-    again.add_argument("run", help="the start of its fingerprint")
-    clean = add("clean", _clean, "say what can be deleted, and delete it with --yes")
-    clean.add_argument("--yes", action="store_true", help="delete it")
-    clean.add_argument("--killed", action="store_true", help="also runs that were killed and could go on")
-    doctor = add(
-        "doctor",
-        _doctor,
-        "check data, runs, MLflow, registry and machine, with a remedy for each finding; changes nothing",
-    )
-    doctor.add_argument("--json", action="store_true", help="for programs")
-    comparing = add("compare", _compare, "compare two recipes on validation, or two networks on the test set")
-    for letter in ("a", "b"):
-        comparing.add_argument(
-            letter,
-            help="a filter for the runs of a recipe: model.activation=tanh[,key=value]; or one network: the start of a"
-            " run's fingerprint, or a version (3, @champion, lenet5/3)",
-        )
-    comparing.add_argument("--figure", type=Path, help="draw two recipes for a paper (PDF, SVG or PNG, and a CSV)")
-    promoting = add("promote", _promote, "make a version the champion, where the gate lets it through")
-    promoting.add_argument("version", nargs="?", help="3, or @previous; default: the challenger")
-    promoting.add_argument("--reason", help="why the champion should go even for one that is no better: new data, …")
-    gate = add("gate", _gate, "judge what the pipeline chose against the champion; 1 where it is worse")
-    gate.add_argument("--promote", action="store_true", help="register it, and make it champion where it is better")
-    gate.add_argument("--against", metavar="URI", help="the MLflow store that has the champion, read only")
-    back = add("rollback", _rollback, "make the previous champion the champion again")
-    back.add_argument("--reason", help="for the history")
-    registry = add("registry", _registry, "show the registered versions, and who changed the champion, when and why")
-    registry.add_argument("--json", action="store_true", help="all of it, verdicts with their numbers included")
-    search = add("search", _search, "search for a better recipe, from where the search was left")
-    search.add_argument(
-        "overrides", nargs="*", help="search=<name> (conf/search), search.trials=60, data=…, as in Hydra"
-    )
-    search.add_argument("--join", action="store_true", help="work along with a search that another terminal leads")
-    search.add_argument("--dashboard", action="store_true", help="serve optuna-dashboard beside it (extra: dashboard)")
-    search.add_argument("--pipeline", action="store_true", help="stage: the search that params.yaml describes")
-    search.add_argument("--into", type=Path, help="a folder that the findings are copied to")
-    data = add("data", _data, "fetch and prepare a data set")
-    fetch = add("fetch", _fetch, "stage: fetch a data set's files and check them")
-    for sub in (data, fetch):
-        sub.add_argument("name", nargs="?", help="conf/data/<name>.yaml; default: the one in params.yaml")
-        sub.add_argument("--from", dest="folder", type=Path, help="a folder that holds the files, tried first")
-    prepare = add("prepare", _prepare, "stage: write a data set's arrays and card")
-    prepare.add_argument("name", nargs="?", help="conf/data/<name>.yaml; default: the one in params.yaml")
-    add("compose", _compose, "stage: write each variant's resolved config")
-    add("train", _train, "stage: train a variant with every seed").add_argument("variant", help="as in params.yaml")
-    add("refit", _refit, "stage: train the search's best recipes with every seed, and choose by the mean")
-    add("evaluate", _evaluate, "stage: choose on validation, then read the test set")
-    add("export", _export, "stage: write the chosen model as ONNX, checked against torch on the test images")
-    add("register", _register, "stage: put the chosen model into the MLflow registry")
-    report = add("report", _report, "stage: write results/report.html and results/report.md")
-    report.add_argument("--readme", action="store_true", help="write the table of results into README.md instead")
-    return parser
 
 
 def _runs(project: Project, arguments: Arguments) -> None:
@@ -158,7 +85,7 @@ def _reproduce(project: Project, arguments: Arguments) -> None:
 def _clean(project: Project, arguments: Arguments) -> None:
     from lenet.runs.cleanup import clean
 
-    clean(project, arguments.killed, arguments.yes, _tell)
+    clean(project, arguments.killed, arguments.yes)
 
 
 def _doctor(project: Project, arguments: Arguments) -> None:
@@ -321,3 +248,129 @@ def _report(project: Project, arguments: Arguments) -> None:
         write_readme_table(project)
     else:
         write_report(project, read_params(project))
+
+
+class Command(NamedTuple):
+    """A command of `lenet`: what it calls, its help, and its arguments."""
+
+    call: Callable[[Project, Arguments], None]
+    about: str
+    arguments: tuple[tuple[str, dict[str, Any]], ...] = ()
+
+
+def _argument(name: str, about: str, **options: Any) -> tuple[str, dict[str, Any]]:
+    return name, {"help": about, **options}
+
+
+_FLAG: dict[str, Any] = {"action": "store_true"}
+_DATA = _argument("name", "conf/data/<name>.yaml; default: the one in params.yaml", nargs="?")
+_FROM = _argument("--from", "a folder that holds the files, tried first", dest="folder", type=Path)
+_MODEL = (
+    "a filter for the runs of a recipe: model.activation=tanh[,key=value]; or one network: the start of a run's"
+    " fingerprint, or a version (3, @champion, lenet5/3)"
+)
+
+COMMANDS = {
+    "runs": Command(
+        _runs,
+        "list the runs, or show one",
+        (_argument("what", "filters such as model.activation=relu, or the start of one fingerprint", nargs="*"),),
+    ),
+    "ui": Command(_ui, "open MLflow on the project's store", (_argument("--port", "default: 5000", type=int),)),
+    "sync": Command(_sync, "bring MLflow up to date with the run directories"),
+    "reproduce": Command(
+        _reproduce,
+        "train a finished run again and compare the weights, bit for bit",
+        (_argument("run", "the start of its fingerprint"),),
+    ),
+    "clean": Command(
+        _clean,
+        "list what can be deleted, and delete it with --yes",
+        (
+            _argument("--yes", "delete it", **_FLAG),
+            _argument("--killed", "also runs that were killed and could go on", **_FLAG),
+        ),
+    ),
+    "doctor": Command(
+        _doctor,
+        "check data, runs, MLflow, registry and machine, with a remedy for each finding; changes nothing",
+        (_argument("--json", "for programs", **_FLAG),),
+    ),
+    "compare": Command(
+        _compare,
+        "compare two recipes on validation, or two networks on the test set",
+        (
+            _argument("a", _MODEL),
+            _argument("b", _MODEL),
+            _argument("--figure", "draw two recipes for a paper (PDF, SVG or PNG, and a CSV)", type=Path),
+        ),
+    ),
+    "promote": Command(
+        _promote,
+        "make a version the champion, if it passes the gate",
+        (
+            _argument("version", "3, or @previous; default: the challenger", nargs="?"),
+            _argument("--reason", "why the champion should go even for one that is no better: new data, …"),
+        ),
+    ),
+    "gate": Command(
+        _gate,
+        "compare the pipeline's choice with the champion; exit code 1 if it is worse",
+        (
+            _argument("--promote", "register it, and make it champion if it is better", **_FLAG),
+            _argument("--against", "the MLflow store that has the champion, read only", metavar="URI"),
+        ),
+    ),
+    "rollback": Command(
+        _rollback,
+        "make the previous champion the champion again",
+        (_argument("--reason", "for the history"),),
+    ),
+    "registry": Command(
+        _registry,
+        "show the registered versions, and who changed the champion, when and why",
+        (_argument("--json", "all of it, with the numbers of each decision", **_FLAG),),
+    ),
+    "search": Command(
+        _search,
+        "search for a better recipe, from where the search was left",
+        (
+            _argument("overrides", "search=<name> (conf/search), search.trials=60, data=…, as in Hydra", nargs="*"),
+            _argument("--join", "add workers to a search that another terminal leads", **_FLAG),
+            _argument("--dashboard", "serve optuna-dashboard beside it (extra: dashboard)", **_FLAG),
+            _argument("--pipeline", "stage: the search that params.yaml describes", **_FLAG),
+            _argument("--into", "a folder that the results are copied to", type=Path),
+        ),
+    ),
+    "data": Command(_data, "fetch and prepare a data set", (_DATA, _FROM)),
+    "fetch": Command(_fetch, "stage: fetch a data set's files and check them", (_DATA, _FROM)),
+    "prepare": Command(_prepare, "stage: write a data set's arrays and card", (_DATA,)),
+    "compose": Command(_compose, "stage: write each variant's resolved config"),
+    "train": Command(_train, "stage: train a variant with every seed", (_argument("variant", "as in params.yaml"),)),
+    "refit": Command(_refit, "stage: train the search's best recipes with every seed, and choose by the mean"),
+    "evaluate": Command(_evaluate, "stage: choose on validation, then read the test set"),
+    "export": Command(_export, "stage: write the chosen model as ONNX, checked against torch on the test images"),
+    "register": Command(_register, "stage: put the chosen model into the MLflow registry"),
+    "report": Command(
+        _report,
+        "stage: write results/report.html and results/report.md",
+        (_argument("--readme", "write the table of results into README.md instead", **_FLAG),),
+    ),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="lenet",
+        description="Experiment tracking in which a run has one identity. Training: `python train.py --help`.",
+    )
+    parser.add_argument("--version", action="version", version=f"lenet-lab {__version__}")
+    parsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        description = f"{command.about[0].upper()}{command.about[1:]}."
+        sub = parsers.add_parser(name, help=command.about, description=description)
+        sub.set_defaults(command=command.call)
+        for argument, options in command.arguments:
+            sub.add_argument(argument, **options)
+    return parser

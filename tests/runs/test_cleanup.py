@@ -12,10 +12,9 @@ from lenet.config.schema import Config
 from lenet.core.atomic_io import atomic_write, write_text
 from lenet.core.errors import UnreadableError
 from lenet.core.file_lock import locked
-from lenet.core.project import Project
+from lenet.core.project import SWEEP_LOCK, Project
 from lenet.doctor.finding import Level
 from lenet.doctor.runs import check_runs
-from lenet.hydra_app.main import SWEEP_LOCK
 from lenet.runs.cleanup import _delete, clean, find_removable
 from lenet.runs.fingerprint import fingerprint
 from lenet.runs.run_dir import RunDir, all_runs
@@ -111,7 +110,7 @@ def test_ended_sweeps_go_and_others_stay(project: Project) -> None:
     with locked(project.runs / ".sweeps" / "at work" / SWEEP_LOCK):
         (waste,) = find_removable(project)
         assert (waste.path.name, waste.reason) == ("ended", "ended sweep")
-        clean(project, also_killed=False, is_sure=True, tell=lambda line: None)
+        clean(project, also_killed=False, is_sure=True)
         assert [path.name for path in waste.path.parent.iterdir()] == ["at work"]
 
 
@@ -131,7 +130,7 @@ def test_nothing_is_deleted_through_a_link(project: Project, make_run: MakeRun, 
     failed.path.rename(theirs / "run")
     failed.path.symlink_to(theirs / "run")
     before = sorted(theirs.rglob("*"))
-    clean(project, also_killed=True, is_sure=True, tell=said.append)
+    clean(project, also_killed=True, is_sure=True)
     assert sorted(theirs.rglob("*")) == before
     assert (theirs / "dear.txt").read_text() == "dear"
     linked = [project.runs / ".sweeps", finished.path / "checkpoints", failed.path]
@@ -157,16 +156,16 @@ def test_it_is_said_first_and_done_when_told_so(
     project: Project, make_run: MakeRun, said: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     finished, failed = make_run("FINISHED"), make_run("FAILED")
-    clean(project, also_killed=False, is_sure=False, tell=said.append)
+    clean(project, also_killed=False, is_sure=False)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert lines[2] == f"     0.0 MiB  {failed.path}  (failed run {failed.short} run 2)"
     assert all_runs(project) == [finished, failed]
-    clean(project, also_killed=False, is_sure=True, tell=said.append)
+    clean(project, also_killed=False, is_sure=True)
     assert all_runs(project) == [finished]
     assert (finished.path / "weights.safetensors").read_bytes() == b"w"
     assert not (finished.path / "checkpoints").exists()
-    clean(project, also_killed=False, is_sure=True, tell=said.append)
+    clean(project, also_killed=False, is_sure=True)
     assert said == ["nothing is deleted yet: `lenet clean --yes` deletes it", "deleted 3", "nothing to clean"]
 
 
@@ -181,17 +180,17 @@ def test_a_run_that_somebody_has_been_at_since_is_left(project: Project, make_ru
     killed, failed = make_run("RUNNING"), make_run("FAILED")
     first, second = (item for item in find_removable(project, also_killed=True) if item.path.parent == project.runs)
     with locked(failed.lock):
-        assert not _delete(project, second, said.append)
+        assert not _delete(project, second)
     killed.write("status.json", {"state": "FINISHED", "message": "", "attempts": [], "files": {}})
-    assert not _delete(project, first, said.append)
+    assert not _delete(project, first)
     assert all_runs(project) == [killed, failed]
-    assert _delete(project, second, said.append)
+    assert _delete(project, second)
     assert all_runs(project) == [killed]
-    assert not _delete(project, second, said.append)  # it is gone
+    assert not _delete(project, second)  # it is gone
 
 
 def test_killed_runs_go_when_asked_for(project: Project, make_run: MakeRun, said: list[str]) -> None:
     make_run("RUNNING")
-    clean(project, also_killed=True, is_sure=True, tell=said.append)
+    clean(project, also_killed=True, is_sure=True)
     assert all_runs(project) == []
     assert said == ["deleted 1"]

@@ -1,8 +1,8 @@
-"""`lenet clean`: what of the run folders nobody needs, said first and deleted when told so."""
+"""`lenet clean`: list what nobody needs of the run directories, and delete it when asked to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from lenet.core.project import SWEEP_LOCK, Project
 from lenet.runs.run_dir import DAMAGED, FAILED, FINISHED, KILLED, RunDir, all_runs
 from lenet.runs.table import read_row
 
+logger = logging.getLogger(__name__)
+
 MEBIBYTE = 1 << 20
 
 
@@ -22,9 +24,9 @@ class Removable:
 
     Attributes:
         path: the file or folder.
-        reason: as people are told it.
+        reason: for people.
         run: the run it belongs to, if it belongs to one.
-        stamp: when that run was last told of, in nanoseconds.
+        stamp: when that run's status was written, in nanoseconds.
     """
 
     path: Path
@@ -45,63 +47,62 @@ def find_removable(project: Project, also_killed: bool = False) -> list[Removabl
     A run that is being trained is left alone, and so is one that cannot be read now; killed runs can go on and are kept
     unless `also_killed`.
     """
-    free = [folder for folder in all_runs(project) if not is_held(folder.lock)]
-    waste = [item for folder in free for item in _waste_of(folder, also_killed)]
-    return waste + [Removable(path, "ended sweep") for path in _ended_sweeps(project)]
+    free = [run for run in all_runs(project) if not is_held(run.lock)]
+    sweeps = sorted(project.sweeps.glob("*")) if project.sweeps.is_dir() else []
+    ended = [path for path in sweeps if path.is_dir() and not is_held(path / SWEEP_LOCK)]
+    return [
+        *(item for run in free for item in _removable_of(run, also_killed)),
+        *(Removable(path, "ended sweep") for path in ended),
+    ]
 
 
-def _waste_of(folder: RunDir, also_killed: bool) -> list[Removable]:
+def _removable_of(run: RunDir, also_killed: bool) -> list[Removable]:
     try:
-        folder.check_readable()
+        run.check_readable()
     except UnreadableError:
         return []
-    stamp, state = _stamp(folder), read_row(folder).state
+    stamp, state = _stamp(run), read_row(run).state
     if state in {FAILED, DAMAGED} or (state == KILLED and also_killed):
-        return [Removable(folder.path, f"{state.lower()} run {_name(folder)}", folder, stamp)]
-    waste = [Removable(path, "partial file", folder, stamp) for path in half_written(folder.path)]
-    if state == FINISHED and (folder.path / "checkpoints").is_dir():
-        reason = f"checkpoints of finished run {_name(folder)}"
-        waste.append(Removable(folder.path / "checkpoints", reason, folder, stamp))
-    return waste
+        return [Removable(run.path, f"{state.lower()} run {_name(run)}", run, stamp)]
+    found = [Removable(path, "partial file", run, stamp) for path in half_written(run.path)]
+    checkpoints = run.path / "checkpoints"
+    if state == FINISHED and checkpoints.is_dir():
+        found.append(Removable(checkpoints, f"checkpoints of finished run {_name(run)}", run, stamp))
+    return found
 
 
-def _stamp(folder: RunDir) -> int:
+def _stamp(run: RunDir) -> int:
     try:
-        return (folder.path / "status.json").stat().st_mtime_ns
+        return (run.path / "status.json").stat().st_mtime_ns
     except FileNotFoundError:
         return 0
 
 
-def _name(folder: RunDir) -> str:
+def _name(run: RunDir) -> str:
     try:
-        return f"{folder.short} {folder.identity()['name']}"
+        return f"{run.short} {run.identity()['name']}"
     except DamagedError:
-        return folder.short
+        return run.short
 
 
-def _ended_sweeps(project: Project) -> list[Path]:
-    folders = project.sweeps.glob("*") if project.sweeps.is_dir() else []
-    return [folder for folder in folders if folder.is_dir() and not is_held(folder / SWEEP_LOCK)]
-
-
-def clean(project: Project, also_killed: bool, is_sure: bool, tell: Callable[[str], None]) -> None:
-    """Say what would be deleted; delete it when `is_sure`. MLflow's own runs stay as they are."""
-    waste = find_removable(project, also_killed)
-    for item in waste:
+def clean(project: Project, also_killed: bool, is_sure: bool) -> None:
+    """List what can be deleted; delete it when `is_sure`. MLflow's own runs stay as they are."""
+    items = find_removable(project, also_killed)
+    for item in items:
         print(f"{item.size / MEBIBYTE:8.1f} MiB  {item.path}  ({item.reason})")
-    if not waste:
-        tell("nothing to clean")
+    if not items:
+        logger.info("nothing to clean")
     elif not is_sure:
-        tell("nothing is deleted yet: `lenet clean --yes` deletes it")
+        logger.info("nothing is deleted yet: `lenet clean --yes` deletes it")
     else:
-        deleted = [_delete(project, item, tell) for item in waste]
+        deleted = [_delete(project, item) for item in items]
         if not all(deleted):
-            tell(f"{deleted.count(False)} left: somebody has been at them since, or a link leads elsewhere")
-        tell(f"deleted {deleted.count(True)}")
+            logger.warning(f"{deleted.count(False)} not deleted: in use or changed since, or behind a link")
+        logger.info(f"deleted {deleted.count(True)}")
 
 
-def _delete(project: Project, item: Removable, tell: Callable[[str], None]) -> bool:
-    """Delete it under the lock of its run or sweep, and only if nobody has been at the run since."""
+def _delete(project: Project, item: Removable) -> bool:
+    """Delete it under the lock of its run or sweep, and only if the run has not changed since it was listed."""
     lock = item.path / SWEEP_LOCK if item.run is None else item.run.lock
     try:
         refuse_links(item.path, project.runs)
@@ -112,6 +113,6 @@ def _delete(project: Project, item: Removable, tell: Callable[[str], None]) -> b
                 return False
             remove(item.path, project.runs)
     except LenetError as error:
-        tell(str(error))
+        logger.warning(str(error))
         return False
     return True
