@@ -67,7 +67,7 @@ def train(project: Project) -> None:
     """Train a run and show it as `train.py` does, but in one thread, so that its points come in one order."""
     from lenet.config.compose import compose
     from lenet.data.arrays import training_digest
-    from lenet.evaluation.plots.draw_run import draw_run
+    from lenet.evaluation.plots.run import draw_run
     from lenet.runs.get_or_train import RunMetadata, get_or_train
     from lenet.tracking.run_sync import RunSync, is_up_to_date
     from lenet.tracking.store import tracking_uri
@@ -280,7 +280,6 @@ def warm(kind: str) -> None:
     import torch
 
     import lenet.config.compose
-    import lenet.evaluation.plots.draw_run
     import lenet.evaluation.plots.run
     import lenet.tracking.run_writer
     import lenet.training.fit

@@ -22,7 +22,7 @@ from shell import ROOT, Shell, copy_project
 
 from lenet.core.atomic_io import read_json, write_json
 from lenet.data.arrays import load_test
-from lenet.evaluation.predict import load_reader, predict_digits
+from lenet.evaluation.predict import load_network, predict
 from lenet.export.onnx_file import PIXEL_CHECK
 from lenet.runs.run_dir import RunDir
 from lenet.tracking.ui_links import UI_PORT
@@ -115,8 +115,10 @@ def test_the_readmes_command_leaves_the_uis_port_alone() -> None:
 def test_the_pages_requests_are_answered_as_typed(registered: Shell, address: str, digits: NDArray[np.uint8]) -> None:
     (path,) = registered.run_folders()
     folder = RunDir(path)
-    reader = load_reader(folder.config(), path / "weights.safetensors", folder.status()["files"]["weights.safetensors"])
-    logits = predict_digits(reader, digits[:3])
+    reader = load_network(
+        folder.config(), path / "weights.safetensors", folder.status()["files"]["weights.safetensors"]
+    )
+    logits = predict(reader, digits[:3])
     classes = logits.argmax(axis=1)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     served, read = (block.replace(f"http://127.0.0.1:{README_PORT}/invocations", address) for block in PAGE_BLOCKS[1:])
@@ -134,12 +136,12 @@ def test_the_champion_answers_as_torch_does(
     (path,) = registered.run_folders()
     folder = RunDir(path)
     weights = folder.status()["files"]["weights.safetensors"]
-    reader = load_reader(folder.config(), path / "weights.safetensors", weights)
+    reader = load_network(folder.config(), path / "weights.safetensors", weights)
     answer = post(address, {"inputs": digits[:count].tolist()})
     assert answer.status_code == 200, answer.text
     served = np.array(answer.json()["predictions"]["logits"])
     assert served.shape == (count, 10)
-    np.testing.assert_allclose(served, predict_digits(reader, digits[:count]), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(served, predict(reader, digits[:count]), rtol=0, atol=1e-4)
 
 
 def test_pixels_from_0_to_1_are_refused_and_named(address: str, digits: NDArray[np.uint8]) -> None:

@@ -68,7 +68,7 @@ def self_check_mlflow(home: Path) -> None:
     assert name == "mnist"
     assert tags["lenet.data_digest"].startswith(str(digest))
     artifacts = {path.name for path in (home / "mlartifacts").rglob("*") if path.is_file()}
-    pictures = {"learning_curves.png", "confusion_matrix.png", "misread_digits.png", "first_layer_filters.png"}
+    pictures = {"learning_curves.png", "confusion_matrix.png", "misclassified.png", "first_layer_filters.png"}
     assert pictures | {"config.yaml", "weights.safetensors"} <= artifacts
 
 

@@ -32,13 +32,13 @@ def test_shift_by_hand(digits: Tensor) -> None:
 
 
 def test_each_image_is_shifted_in_one_of_four_directions(digits: Tensor) -> None:
-    moved = perturbations.shift_anywhere(digits, 4)
+    moved = perturbations.shift_anywhere(digits, 14)  # percent of 28 pixels: 4
     steps = [(-4, 0), (4, 0), (0, -4), (0, 4)]
     candidates = torch.stack([digits.roll(step, dims=(1, 2)) for step in steps])
     fits = (moved == candidates).all(dim=(2, 3))
     assert fits.sum(dim=0).tolist() == [1] * 40
     assert (fits.sum(dim=1) > 0).all()
-    assert torch.equal(perturbations.shift_anywhere(digits, 4), moved)
+    assert torch.equal(perturbations.shift_anywhere(digits, 14), moved)
 
 
 def test_scale_by_hand() -> None:
@@ -106,3 +106,15 @@ def test_nothing_done_changes_nothing(digits: Tensor, same: object) -> None:
     assert torch.equal(found, before)
     assert (found.dtype, found.shape) == (torch.uint8, (40, 28, 28))
     assert torch.equal(digits, before)
+
+
+@pytest.mark.parametrize("kind", ["shift", "scale", "rotate", "shear"])
+def test_channels_move_together_and_a_frame_need_not_be_square(kind: str) -> None:
+    generator = torch.Generator().manual_seed(2)
+    square = torch.randint(0, 256, (3, 2, 11, 11), dtype=torch.uint8, generator=generator)
+    change = {"shift": (3, 1), "scale": (0.7,), "rotate": (37,), "shear": (20,)}[kind]
+    apply = getattr(perturbations, kind)
+    found = apply(square, *change)
+    assert torch.equal(found[:, 1], apply(square[:, 1].contiguous(), *change))
+    wide, large = (torch.nn.functional.pad(square, margins) for margins in ((4, 4), (4, 4, 4, 4)))
+    assert torch.equal(apply(wide, *change)[..., 2:9, 6:13], apply(large, *change)[..., 6:13, 6:13])

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from lenet.config.schema import Config
 from lenet.core.atomic_io import sha256_file
 from lenet.core.errors import DamagedError
-from lenet.evaluation.predict import load_reader, predict_digits
+from lenet.evaluation.predict import load_network, predict
 from lenet.models.classifier import Classifier, build_classifier
 
 MakeConfig = Callable[..., Config]
@@ -28,37 +28,35 @@ def digits() -> np.ndarray:
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch"])
-def test_the_file_holds_the_whole_reader(
+def test_the_file_holds_the_whole_network(
     make_config: MakeConfig, tmp_path: Path, digits: np.ndarray, normalization: str
 ) -> None:
     config, path = make_config(model__normalization=normalization), tmp_path / "weights.safetensors"
     reader = reader_of(config)
     save_file(reader.state_dict(), path)
-    found = load_reader(config, path, sha256_file(path))
+    found = load_network(config, path, sha256_file(path))
     assert not found.training
     with torch.inference_mode():
         expected = reader(torch.from_numpy(digits[:5])).numpy()
-    assert np.array_equal(predict_digits(found, digits[:5]), expected)
+    assert np.array_equal(predict(found, digits[:5]), expected)
 
 
 def test_many_images_are_read_in_parts_and_come_back_in_order(make_config: MakeConfig, digits: np.ndarray) -> None:
     reader = reader_of(make_config())
-    logits = predict_digits(reader, digits)
+    logits = predict(reader, digits)
     assert (logits.shape, logits.dtype) == ((2100, 10), np.float32)
     for place in (0, 999, 1000, 2099):
-        np.testing.assert_allclose(
-            logits[place], predict_digits(reader, digits[place : place + 1])[0], rtol=1e-4, atol=1e-5
-        )
+        np.testing.assert_allclose(logits[place], predict(reader, digits[place : place + 1])[0], rtol=1e-4, atol=1e-5)
 
 
 def test_another_file_than_the_one_on_record_is_refused(make_config: MakeConfig, tmp_path: Path) -> None:
     config, path = make_config(), tmp_path / "weights.safetensors"
     with pytest.raises(DamagedError, match=r"weights\.safetensors: is missing; `dvc repro` makes it anew$"):
-        load_reader(config, path, "0" * 64)
+        load_network(config, path, "0" * 64)
     save_file(reader_of(config).state_dict(), path)
     sha256 = sha256_file(path)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(DamagedError, match=r"weights\.safetensors: sha256 is .*; `dvc repro` makes it anew$"):
-        load_reader(config, path, sha256)
+        load_network(config, path, sha256)

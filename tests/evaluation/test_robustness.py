@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,8 +8,8 @@ import torch
 
 from lenet.config.schema import Config
 from lenet.evaluation.metrics import misclassified
-from lenet.evaluation.predict import predict_digits
-from lenet.evaluation.robustness import DISTORTIONS, Curve, robustness, stratified_subset
+from lenet.evaluation.predict import predict
+from lenet.evaluation.robustness import DISTORTIONS, robustness, stratified_subset
 from lenet.models.classifier import Classifier, build_classifier
 
 
@@ -28,7 +26,7 @@ def digits(reader: Classifier) -> tuple[np.ndarray, np.ndarray]:
     source = np.random.default_rng(1)
     images = np.zeros((300, 1, 28, 28), dtype=np.uint8)
     images[:, 0, 4:24, 4:24] = source.integers(0, 256, (300, 20, 20))
-    labels = predict_digits(reader, images).argmax(axis=1)
+    labels = predict(reader, images).argmax(axis=1)
     labels[::10] = (labels[::10] + 1) % 10
     return images, labels
 
@@ -42,7 +40,7 @@ def test_curves_are_those_of_the_distorted_images(reader: Classifier, digits: tu
         assert curve.errors == pytest.approx([100 * wrong / 300 for wrong in curve.misclassified])
         assert curve.misclassified[curve.levels.index(kind.undistorted)] == 30
         shown = kind.apply(torch.from_numpy(images), kind.levels[-1]).numpy()
-        assert curve.misclassified[-1] == misclassified(predict_digits(reader, shown), labels).sum()
+        assert curve.misclassified[-1] == misclassified(predict(reader, shown), labels).sum()
         assert curve.misclassified[-1] > 30
 
 
@@ -54,13 +52,6 @@ def test_only_the_subset_is_read_and_it_is_the_same_for_each_network(
     curves = robustness(reader, images, labels, size=40)
     assert curves == robustness(reader, images[chosen], labels[chosen], size=40)
     assert all(curve.images == 40 for curve in curves)
-
-
-def test_a_tree_for_json_and_back(reader: Classifier, digits: tuple[np.ndarray, np.ndarray]) -> None:
-    curve = robustness(reader, *digits, size=20)[0]
-    tree = json.loads(json.dumps(asdict(curve)))
-    assert tree["misclassified"] == list(curve.misclassified)
-    assert Curve(**{name: tuple(value) if isinstance(value, list) else value for name, value in tree.items()}) == curve
 
 
 def test_levels_ascend_and_one_of_them_changes_nothing() -> None:

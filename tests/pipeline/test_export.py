@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from torch import Tensor
@@ -19,7 +20,6 @@ from lenet.core.project import Project
 from lenet.data.arrays import training_digest
 from lenet.evaluation.trained_model import read_chosen
 from lenet.export.export_model import export_checked, export_metrics
-from lenet.export.onnx_file import read_metadata
 from lenet.export.onnx_model import TOLERANCE
 from lenet.models.classifier import Classifier
 from lenet.pipeline.export import export_chosen
@@ -29,6 +29,10 @@ from lenet.runs.get_or_train import RunMetadata, get_or_train
 from lenet.runs.run_dir import RunDir
 from lenet.tracking.run_sync import RunSync
 from lenet.tracking.store import open_store, tracking_uri
+
+
+def metadata(path: Path) -> dict[str, str]:
+    return {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
 
 
 @pytest.fixture
@@ -59,13 +63,13 @@ def test_the_chosen_network_is_exported_and_described(
     agreement = body["agreement"]
     assert agreement["images"] == agreement["same_answers"] == 100
     assert agreement["largest_difference"] <= TOLERANCE
-    assert body["metadata"] == read_metadata(path)
+    assert body["metadata"] == metadata(path)
     assert body["metadata"] == {
         "lenet.fingerprint": trained.fingerprint,
         "lenet.weights_sha256": trained.status()["files"]["weights.safetensors"],
         "lenet.data": "tiny",
         "lenet.data_digest": training_digest(project.prepared("tiny")),
-        "lenet.labels": json.dumps([str(label) for label in range(10)], separators=(",", ":")),
+        "lenet.labels": json.dumps([f"pattern {label}" for label in range(10)], separators=(",", ":")),
         "lenet.git_commit": trained.status()["attempts"][-1]["git"]["commit"] or "",
     }
     assert body["parameters"] == 61_706
@@ -103,7 +107,7 @@ class Fickle(Classifier):
 def test_an_export_that_reads_otherwise_is_not_written(project: Project, trained: RunDir) -> None:
     network = read_chosen(project)
     reader = network.load()
-    fickle = Fickle(reader.field, reader.network).eval()
+    fickle = Fickle(reader.field, reader.network, reader.image_shape).eval()
     path = project.root / BUILT_EXPORT
     with pytest.raises(
         LenetError, match=r"not written: onnxruntime classifies 0 of 100 .*, and logits differ by 1\.0e\+00"
@@ -119,7 +123,7 @@ def test_a_run_whose_folder_is_elsewhere_has_no_commit(
 ) -> None:
     elsewhere = Project(project.root, tmp_path / "another home")
     export_chosen(elsewhere, params)
-    assert read_metadata(project.root / BUILT_EXPORT)["lenet.git_commit"] == ""
+    assert metadata(project.root / BUILT_EXPORT)["lenet.git_commit"] == ""
 
 
 def test_a_version_holds_the_file_of_the_stage_or_one_made_anew_to_the_same_bytes(

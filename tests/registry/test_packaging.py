@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lenet.config.schema import Config
 from lenet.core.atomic_io import sha256_file
-from lenet.evaluation.predict import predict_digits
+from lenet.evaluation.predict import predict
 from lenet.export.onnx_file import export_onnx
 from lenet.models.classifier import Classifier, build_classifier
 from lenet.registry.packaging import ONNX_FILE, pack_onnx, pack_torch
@@ -47,7 +47,7 @@ def test_the_served_onnx_model_predicts_as_the_network(
     about = yaml.safe_load((folder / "MLmodel").read_text())
     assert about["flavors"]["python_function"]["loader_module"] == "mlflow.onnx"
     assert requirements(folder) == {"mlflow", "onnx", "onnxruntime", "numpy"}
-    expected = predict_digits(network, images)
+    expected = predict(network, images)
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")  # nothing that is served needs it
     served = mlflow.pyfunc.load_model(str(folder))
     for count in (1, 70):
@@ -75,6 +75,6 @@ def test_torchs_own_model_predicts_as_the_network(
     assert requirements(tmp_path / "torch") == {"mlflow", "torch", "numpy"}
     own = mlflow.pyfunc.load_model(str(tmp_path / "torch"))
     for count in (1, 70):
-        np.testing.assert_allclose(own.predict(images[:count]), predict_digits(network, images[:count]), atol=1e-4)
+        np.testing.assert_allclose(own.predict(images[:count]), predict(network, images[:count]), atol=1e-4)
     with pytest.raises(mlflow.exceptions.MlflowException):
         own.predict(images[:, :, :20])

@@ -13,7 +13,7 @@ import pytest
 from lenet.config.schema import Config
 from lenet.core.project import Project
 from lenet.data.arrays import load_test, training_digest
-from lenet.evaluation.predict import predict_digits as predict
+from lenet.evaluation.predict import predict as predict
 from lenet.evaluation.trained_model import from_run
 from lenet.registry.manifest import MANIFEST, MODEL_ID_TAG, verify_manifest
 from lenet.registry.packaging import pack_torch

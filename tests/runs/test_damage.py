@@ -19,8 +19,8 @@ from lenet.core.errors import DamagedError
 from lenet.core.project import Project
 from lenet.doctor.finding import Level
 from lenet.doctor.runs import check_runs
-from lenet.evaluation.plots.draw_run import draw_run
-from lenet.evaluation.predict import load_reader
+from lenet.evaluation.plots.run import draw_run
+from lenet.evaluation.predict import load_network
 from lenet.runs.cleanup import clean
 from lenet.runs.fingerprint import fingerprint
 from lenet.runs.run_dir import RunDir, all_runs
@@ -202,9 +202,8 @@ def test_weights_of_another_network_under_a_right_digest(
     path = folder.path / "weights.safetensors"
     save_file(tensors, path)
     with pytest.raises(DamagedError, match=r"weights\.safetensors: holds no weights of this run's network"):
-        load_reader(make_config(), path, sha256_file(path))
-    path.write_bytes(b"no weights at all")
-    with pytest.raises(DamagedError, match=r"weights\.safetensors: is not what a training writes"):
+        load_network(make_config(), path, sha256_file(path))
+    with pytest.raises(DamagedError, match=r"status\.json: lists no weights\.safetensors"):
         draw_run(folder, project)
 
 

@@ -18,7 +18,7 @@ from lenet.core.atomic_io import read_json, sha256_file
 from lenet.core.errors import ConfigError, DamagedError, RunFailedError, Stopped
 from lenet.data.arrays import load_training, read_card
 from lenet.data.split import split
-from lenet.evaluation.predict import load_reader
+from lenet.evaluation.predict import load_network
 from lenet.models.lenet5 import LeNet5
 from lenet.training.fit import (
     CHECKPOINTS,
@@ -79,7 +79,7 @@ def test_predictions_are_those_of_the_weights_on_the_validation_part(
     sha256 = trained(config, prepared, tmp_path)
     arrays = load_training(prepared)
     _, held_out = split(arrays.order, 500, 200)
-    reader = load_reader(config, tmp_path / WEIGHTS, sha256)
+    reader = load_network(config, tmp_path / WEIGHTS, sha256)
     logits = predict(reader, torch.from_numpy(arrays.images[held_out]), torch.device("cpu")).numpy()
     with np.load(tmp_path / PREDICTIONS) as kept:
         assert np.allclose(kept["logits"], logits, atol=1e-5)  # the reader's weights lie in another order in memory

@@ -1,6 +1,6 @@
 """How far a network's confidence can be believed: expected calibration error and reliability diagram.
 
-Both look at the top label alone: the class that is read, and its probability under softmax. They share one definition
+Both are about the top label alone: the predicted class, and its probability under softmax. They share one definition
 of the bins, so that the error is the mean distance from the diagonal of the diagram that is shown beside it.
 """
 
@@ -33,7 +33,7 @@ class ReliabilityBin:
         high: upper edge in percent; it belongs to the next bin, or to this one if it is the last.
         images: how many fall in.
         confidence: their mean confidence in percent; None where there is no image.
-        accuracy: the percentage of them that is read right; None where there is no image.
+        accuracy: the percentage of them that is classified right; None where there is no image.
         interval: the exact interval of the accuracy, low and high in percent; None where there is no image.
     """
 
@@ -53,7 +53,7 @@ def confidence_gaps(logits: Logits, labels: Labels) -> tuple[NDArray[np.float64]
         labels: true classes, integer [n].
 
     Returns:
-        Confidence minus 1 where the image is read right, confidence minus 0 where it is misread, float64 [n]; and the
+        Confidence minus 1 where the image is classified right, confidence minus 0 elsewhere, float64 [n]; and the
         number of its bin, int64 [n] from 0 to BINS - 1.
 
     Raises:

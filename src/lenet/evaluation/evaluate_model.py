@@ -45,20 +45,20 @@ def evaluate_model(model: TrainedModel, predictions: Path, prepared: Path, confi
     from lenet.evaluation.calibration import expected_calibration_error, reliability
     from lenet.evaluation.latency import count_parameters, count_weight_bytes
     from lenet.evaluation.metrics import class_recalls
-    from lenet.evaluation.predict import predict_digits
+    from lenet.evaluation.predict import predict
     from lenet.evaluation.robustness import robustness
     from lenet.evaluation.stats.bootstrap import calibration_interval, negative_log_likelihood_interval
 
     images, labels = load_test(prepared)
-    reader = model.load()
-    logits = predict_digits(reader, images)
+    network = model.load()
+    logits = predict(network, images)
     with atomic_write(predictions) as path, path.open("wb") as stream:
         np.save(stream, logits)
     row = {"seed": model.seed, "fingerprint": model.fingerprint} | _row(logits, labels, confidence)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small batches: threads would wait for each other
     try:
-        curves = robustness(reader, images, labels)
+        curves = robustness(network, images, labels)
     finally:
         torch.set_num_threads(threads)
     quality = {
@@ -70,8 +70,8 @@ def evaluate_model(model: TrainedModel, predictions: Path, prepared: Path, confi
         "reliability": [asdict(one) for one in reliability(logits, labels, confidence)],
         "recalls": [asdict(one) for one in class_recalls(_confusion(logits, labels), confidence)],
         "robustness": [asdict(curve) for curve in curves],
-        "parameters": count_parameters(reader),
-        "weight_bytes": count_weight_bytes(reader),
+        "parameters": count_parameters(network),
+        "weight_bytes": count_weight_bytes(network),
     }
     return row, quality
 

@@ -1,25 +1,24 @@
 """The fifteen labels of MNIST's test set that people do not confirm.
 
 Northcutt, Athalye, Mueller, "Pervasive Label Errors in Test Sets Destabilize Machine Learning Benchmarks", NeurIPS
-2021, Datasets and Benchmarks (arXiv 2103.14749), let networks doubt 100 of the 10,000 labels and asked five people
-about each of those: do you see the label, the network's guess, both, or neither? Listed are all images in which fewer
+2021, Datasets and Benchmarks (arXiv 2103.14749), let networks doubt 100 of the 10,000 labels and had five people
+say of each of those: do you see the label, the network's guess, both, or neither? Listed are all images in which fewer
 than three of the five saw the label. The counts are the published ones, https://github.com/cleanlab/label-errors,
 mturk/mnist_mturk.json at commit 5457895eee26e49187de5c4d6617b9de6f172221, indices from 0 in the order of the official
-file; the images can be looked at on https://labelerrors.com.
+file; the images are shown on https://labelerrors.com.
 
 They stay in the test set and in every error rate, as in everyone else's: fifteen images are 0.15 %. They are marked
-where misread digits are shown.
+where misclassified images are shown.
 """
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from lenet.data.idx import to_idx
 
 ANNOTATORS = 5
 MAJORITY = 3
@@ -73,15 +72,11 @@ DOUBTFUL_LABELS = (
 )
 
 
-def doubtful_indices(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the positions of the doubtful labels, int64 ascending; none unless these are MNIST's test labels.
+def doubtful_indices(card: Mapping[str, Any]) -> NDArray[np.int64]:
+    """Return the positions of the doubtful labels in the test set, int64 ascending; none for any data set but MNIST.
 
     Args:
-        labels: uint8 [n], a whole test set's in its own order. Their digest tells whose they are: another data set is
-            not taken for MNIST, nor MNIST under another name for another one.
-
-    Raises:
-        TypeError: the labels are not unsigned bytes.
+        card: the data set's card; the digests of its original files say whether it is MNIST, whatever its name.
     """
-    known = hashlib.sha256(to_idx(labels)).hexdigest() == TEST_LABELS_SHA256
-    return np.array([doubt.index for doubt in DOUBTFUL_LABELS if known], dtype=np.int64)
+    is_mnist = TEST_LABELS_SHA256 in card["raw"].values()
+    return np.array([doubt.index for doubt in DOUBTFUL_LABELS if is_mnist], dtype=np.int64)

@@ -1,11 +1,11 @@
-"""What a network costs where it is used: its parameters, the bytes of its weights, its latency on one CPU thread."""
+"""The cost of a network in use: its parameters, the bytes of its weights, its latency on one CPU thread."""
 
 from __future__ import annotations
 
 import copy
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 BATCHES = (1, 64)
-"""Images in one call: a single digit while somebody waits, and a batch."""
+"""Images in one call: a single one while somebody waits, and a batch."""
 
 WARM_UP_CALLS = 10
 """Calls that are not timed: the first ones choose kernels, allocate and fill the caches."""
@@ -23,7 +23,7 @@ WARM_UP_CALLS = 10
 MAX_REPEATS = 200
 MIN_REPEATS = 20
 SECONDS = 0.15
-"""Wall time after which no more than LEAST_REPEATS calls are timed."""
+"""Wall time after which no more than MIN_REPEATS calls are timed."""
 
 SEED = 0
 MILLISECONDS_PER_SECOND = 1000.0
@@ -48,29 +48,14 @@ class Latency:
     repeats: int
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a network costs where it is used.
-
-    Attributes:
-        parameters: numbers that training sets; fixed ones and running statistics are not among them.
-        weight_bytes: bytes of all its numbers, those too: its weights file less the header.
-        latencies: one for each number of images that was asked for.
-    """
-
-    parameters: int
-    weight_bytes: int
-    latencies: tuple[Latency, ...]
-
-
-def count_parameters(reader: nn.Module) -> int:
+def count_parameters(network: nn.Module) -> int:
     """Return how many numbers training sets: 61,706 in the textbook LeNet-5."""
-    return sum(parameter.numel() for parameter in reader.parameters())
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
-def count_weight_bytes(reader: nn.Module) -> int:
-    """Return the bytes of all tensors of the state: parameters, running statistics, and the field's two numbers."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in reader.state_dict().values())
+def count_weight_bytes(network: nn.Module) -> int:
+    """Return the bytes of all tensors of the state: parameters, running statistics, and the normalisation of images."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
 
 
 @contextmanager
@@ -98,15 +83,15 @@ def _time_calls(call: Callable[[], object]) -> list[float]:
     return seconds
 
 
-def measure_latency(reader: nn.Module, images: int = 1) -> Latency:
-    """Time the reader on one CPU thread in fp32; a fraction of a second, and the reader stays as and where it is.
+def measure_latency(network: nn.Module, images: int = 1) -> Latency:
+    """Time a network on one CPU thread, for a fraction of a second; the network itself stays as and where it is.
 
     The median, because other programs only ever make a call slower; the quartiles say how quiet the machine was. The
-    images are random bytes: the time of these layers does not depend on what they look at.
+    images are random bytes: the time of these layers does not depend on what the images show.
 
     Args:
-        reader: from bytes to logits, with the shape of an image in `image_shape`, as `Classifier`; on any device,
-            training or not.
+        network: from bytes [n, *image_shape] to logits, with the attribute image_shape as `Classifier` has it; on any
+            device, training or not.
         images: images in a call, at least 1.
 
     Raises:
@@ -114,30 +99,11 @@ def measure_latency(reader: nn.Module, images: int = 1) -> Latency:
     """
     if images < 1:
         raise ValueError(f"{images} images: nothing can be timed")
-    shape = cast(tuple[int, int, int], reader.image_shape)
+    shape = cast(tuple[int, ...], network.image_shape)
     generator = torch.Generator().manual_seed(SEED)
-    digits = torch.randint(0, 256, (images, *shape), dtype=torch.uint8, generator=generator)
-    network = copy.deepcopy(reader).cpu().eval()
+    batch = torch.randint(0, 256, (images, *shape), dtype=torch.uint8, generator=generator)
+    copied = copy.deepcopy(network).cpu().eval()
     with _one_thread(), torch.inference_mode():
-        seconds = _time_calls(lambda: network(digits))
+        seconds = _time_calls(lambda: copied(batch))
     low, median, high = MILLISECONDS_PER_SECOND * np.percentile(seconds, (25, 50, 75))
     return Latency(images, float(median), float(low), float(high), len(seconds))
-
-
-def median_latency_ms(reader: nn.Module, images: int = 1) -> float:
-    """Return the median time of one call in milliseconds, as `measure_latency` takes it.
-
-    Raises:
-        ValueError: there is no image in a call.
-    """
-    return measure_latency(reader, images).median_ms
-
-
-def measure_cost(reader: nn.Module, batches: Sequence[int] = BATCHES) -> Cost:
-    """Return the reader's parameters, the bytes of its weights, and its latency for each number of images in a call.
-
-    Raises:
-        ValueError: there is no image in a call.
-    """
-    latencies = tuple(measure_latency(reader, images) for images in batches)
-    return Cost(count_parameters(reader), count_weight_bytes(reader), latencies)

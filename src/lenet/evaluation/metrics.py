@@ -1,4 +1,4 @@
-"""What predictions are worth: errors, their exact intervals, and their spread over repeated runs."""
+"""Metrics of predictions: error with its exact interval, recall, likelihood, and the spread over repeated runs."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Spread:
 
 @dataclass(frozen=True)
 class ClassRecall:
-    """How much of one class is read right.
+    """The recall of one class.
 
     Attributes:
         label: the class, from 0.
         images: images of the class.
-        right: those of them that are read right.
+        right: those of them that are classified right.
         recall: right of images, in percent; None where the class has no image, for then it is not 0 but unknown.
         interval: exact interval of the recall, low and high in percent; None where the class has no image.
     """
@@ -77,7 +77,7 @@ def check_predictions(logits: Logits, labels: Labels) -> None:
 
 
 def misclassified(logits: Logits, labels: Labels) -> NDArray[np.bool_]:
-    """Return which images are misread, bool [n]; of equal logits the first is what was read.
+    """Return which images are misclassified, bool [n]; of equal logits the first counts.
 
     Raises:
         ValueError: as `check_predictions` says.
@@ -87,7 +87,7 @@ def misclassified(logits: Logits, labels: Labels) -> NDArray[np.bool_]:
 
 
 def error_percent(logits: Logits, labels: Labels) -> float:
-    """Return the percentage of images that are misread, from logits [n, c] and labels [n].
+    """Return the percentage of images that are misclassified, from logits [n, c] and labels [n].
 
     Raises:
         ValueError: as `check_predictions` says.
@@ -102,7 +102,7 @@ def exact_interval(errors: int, n: int, confidence: float = CONFIDENCE) -> tuple
     true rate at least as often as `confidence` says, also for no error at all.
 
     Args:
-        errors: images misread.
+        errors: misclassified images.
         n: images seen.
         confidence: between 0 and 1, both excluded.
 

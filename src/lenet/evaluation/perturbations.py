@@ -1,7 +1,7 @@
-"""What can happen to a digit: moved, scaled, turned, sheared, or covered with noise. Bytes in, bytes out.
+"""Perturbations of images: shift, scale, rotation, shear, and two kinds of noise. Bytes [..., h, w] in, bytes out.
 
-The geometry looks each pixel of the result up in the original, between its pixels bilinearly, about the centre of the
-frame; outside is background. What leaves the frame is lost, and a pixel is rounded to its nearest byte.
+The geometric ones look up each pixel of the result in the original, bilinearly between its pixels, about the centre of
+the frame; outside of it is 0, the background. What leaves the frame is lost; pixels are rounded to the nearest byte.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lenet.data.arrays import WHITE
-
+WHITE = 255
 SEED = 1998
 
 DIRECTIONS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 """Steps to the right and down."""
 
+PERCENT = 100
+
 
 def _resample(images: Tensor, inverse: tuple[tuple[float, float, float], tuple[float, float, float]]) -> Tensor:
-    """Return the images seen through an affine map from places in the result to places in the original.
+    """Apply an affine map, given as the map from positions in the result to positions in the original.
 
-    Places are measured in pixels from the centre of the frame, x to the right and y down.
+    Positions are in pixels from the centre of the frame, x to the right and y down.
     """
     height, width = images.shape[-2:]
-    # The grid's frame runs from -1 to 1 along both axes, whatever its sides.
-    to_pixels, to_frame = torch.tensor([width / 2, height / 2, 1.0]), torch.tensor([[2 / width], [2 / height]])
-    theta = torch.tensor(inverse, dtype=torch.float32) * to_pixels * to_frame
-    grid = functional.affine_grid(theta.unsqueeze(0), [1, 1, height, width], align_corners=False)
-    # The images go in as channels of one: the grid and its weights are then worked out once for all of them.
+    (xx, xy, x), (yx, yy, y) = inverse
+    # The grid's frame runs from -1 to 1 in both directions, whatever the sides are.
+    theta = torch.tensor([[[xx, xy * height / width, 2 * x / width], [yx * width / height, yy, 2 * y / height]]])
+    grid = functional.affine_grid(theta, [1, 1, height, width], align_corners=False)
+    # All images go in as channels of one: the grid and its weights are then worked out once.
     found = functional.grid_sample(
         images.reshape(1, -1, height, width).float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
@@ -38,49 +39,54 @@ def _resample(images: Tensor, inverse: tuple[tuple[float, float, float], tuple[f
 
 
 def shift(images: Tensor, right: float, down: float) -> Tensor:
-    """Move bytes [n, c, h, w] by so many pixels to the right and down; negative ones to the left and up."""
+    """Move images by so many pixels to the right and down; negative ones to the left and up."""
     return _resample(images, ((1.0, 0.0, -right), (0.0, 1.0, -down)))
 
 
-def shift_anywhere(images: Tensor, pixels: float) -> Tensor:
-    """Move bytes [n, c, h, w] by so many pixels, to the right, down, left or up; each way is drawn from a seed."""
+def shift_anywhere(images: Tensor, percent: float) -> Tensor:
+    """Move images [n, ..., h, w] by this percentage of their width, in whole pixels.
+
+    Each goes to the right, down, left or up, drawn from a seed.
+    """
+    pixels = round(percent * images.shape[-1] / PERCENT)
     generator = torch.Generator().manual_seed(SEED)
     drawn = torch.randint(0, len(DIRECTIONS), (len(images),), generator=generator)
     moved = torch.empty_like(images)
     for number, (right, down) in enumerate(DIRECTIONS):
-        moved[drawn == number] = shift(images[drawn == number], right * pixels, down * pixels)
+        if (drawn == number).any():
+            moved[drawn == number] = shift(images[drawn == number], right * pixels, down * pixels)
     return moved
 
 
 def scale(images: Tensor, factor: float) -> Tensor:
-    """Make what bytes [n, c, h, w] show so many times as large."""
+    """Make what images show so many times as large."""
     return _resample(images, ((1.0 / factor, 0.0, 0.0), (0.0, 1.0 / factor, 0.0)))
 
 
 def rotate(images: Tensor, degrees: float) -> Tensor:
-    """Turn bytes [n, c, h, w] by so many degrees against the clock."""
+    """Turn images by so many degrees against the clock."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return _resample(images, ((cosine, -sine, 0.0), (sine, cosine, 0.0)))
 
 
 def shear(images: Tensor, degrees: float) -> Tensor:
-    """Lean the upright lines of bytes [n, c, h, w] by so many degrees to the right, as italics do; rows stay rows."""
+    """Lean the upright lines of images by so many degrees to the right, as italics do; rows stay rows."""
     return _resample(images, ((1.0, math.tan(math.radians(degrees)), 0.0), (0.0, 1.0, 0.0)))
 
 
 def add_gaussian_noise(images: Tensor, deviation: float) -> Tensor:
-    """Add to each pixel of bytes [n, c, h, w] a normal draw whose standard deviation is this fraction of white.
+    """Add to each value a normal draw whose standard deviation is this fraction of white, and cut off beyond 0 and 255.
 
-    Drawn from a seed and alike for each deviation but for its size. What leaves 0 to 255 is cut off.
+    Drawn from a seed and alike for each deviation but for its size.
     """
     drawn = torch.randn(images.shape, generator=torch.Generator().manual_seed(SEED))
     return (images + drawn * (deviation * WHITE)).round_().clamp_(0, WHITE).to(torch.uint8)
 
 
 def add_salt_and_pepper(images: Tensor, fraction: float) -> Tensor:
-    """Set this fraction of the pixels of bytes [n, c, h, w] to white or to black, each with the same chance.
+    """Set this fraction of the values to 0 or 255, each with the same chance; in colour each channel by itself.
 
-    Drawn from a seed; a pixel that is set at one fraction is set alike at each larger one.
+    Drawn from a seed; a value that is set at one fraction is set alike at each larger one.
     """
     drawn = torch.rand(images.shape, generator=torch.Generator().manual_seed(SEED))
     return images.masked_fill(drawn < fraction / 2, 0).masked_fill(drawn >= 1 - fraction / 2, WHITE)

@@ -1,4 +1,4 @@
-"""A trained network's answers, from the bytes of its weights file."""
+"""Load a trained network from its weights file, and compute its logits."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from lenet.models.classifier import Classifier
 
 
-def load_reader(config: Config, weights: Path, sha256: str) -> Classifier:
-    """Return the trained network with its field, once its file proves to be the one on record.
+def load_network(config: Config, weights: Path, sha256: str) -> Classifier:
+    """Return the trained network, from raw bytes to logits, once its file proves to be the one on record.
 
     Raises:
         DamagedError: the file is missing, its sha256 is another, or it holds another network.
@@ -28,16 +28,16 @@ def load_reader(config: Config, weights: Path, sha256: str) -> Classifier:
     from lenet.models.classifier import build_classifier
 
     check_digest(weights, sha256, "`dvc repro` makes it anew")
-    reader = build_classifier(config)
+    network = build_classifier(config)
     try:
-        reader.load_state_dict(load_file(weights))
+        network.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError) as error:  # names or shapes are not this network's
         raise DamagedError(f"{weights}: holds no weights of this run's network; `dvc repro` makes it anew") from error
-    return reader.eval()
+    return network.eval()
 
 
-def predict_digits(reader: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the logits [n, classes] for bytes [n, channels, height, width], computed on the CPU in fp32."""
+def predict(network: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the logits, float32 [n, classes], for uint8 images [n, c, h, w], computed on the CPU."""
     import torch
 
     from lenet.data.loader import EVALUATION_BATCH
@@ -45,4 +45,4 @@ def predict_digits(reader: Classifier, images: NDArray[np.uint8]) -> NDArray[np.
     # As `training.fit.predict` does on any device; importing that, and Lightning with it, takes longer than reading.
     with torch.inference_mode():
         parts = torch.from_numpy(images).split(EVALUATION_BATCH)
-        return torch.cat([reader.eval()(part) for part in parts]).numpy()
+        return torch.cat([network.eval()(part) for part in parts]).numpy()

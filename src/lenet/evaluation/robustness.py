@@ -1,4 +1,4 @@
-"""How far digits can be shifted, scaled, turned, sheared or covered with noise before a network misreads them.
+"""Robustness: the error of a network over the strength of shift, scale, rotation, shear, and two kinds of noise.
 
 The paper's own account is in words (LeCun, Bottou, Bengio, Haffner 1998, Section III-E): scale by about 2, shift by
 about half the digit's height, rotation by ±30°. MNIST-C (Mu and Gilmer 2019, arXiv 1906.02337) fixes one strength of
@@ -18,13 +18,13 @@ from torch import Tensor
 
 from lenet.evaluation import perturbations
 from lenet.evaluation.metrics import PERCENT, misclassified
-from lenet.evaluation.predict import predict_digits
+from lenet.evaluation.predict import predict
 
 if TYPE_CHECKING:
     from lenet.models.classifier import Classifier
 
 SUBSET = 2000
-"""Images that the curves are measured on: enough to tell 10 % error from 12, and a fifth of the time of all."""
+"""Images that the curves are measured on: enough to distinguish 10 % error from 12, and a fifth of the time of all."""
 
 PART = 250
 """Images read at a time: what a layer makes of so many stays in the cache, which is half as long again for 1,000."""
@@ -32,14 +32,14 @@ PART = 250
 
 @dataclass(frozen=True)
 class Distortion:
-    """A kind of distortion and the strengths at which it is tried.
+    """A kind of distortion and its strengths.
 
     Attributes:
         name: as it is shown.
         unit: of the levels.
         levels: strengths, ascending.
         undistorted: the level that leaves an image as it is.
-        apply: from bytes [n, channels, height, width] and a level to bytes of the same shape.
+        apply: from bytes [n, ..., h, w] and a level to bytes of the same shape.
     """
 
     name: str
@@ -50,8 +50,7 @@ class Distortion:
 
 
 DISTORTIONS = (
-    # The ink of a digit is 20 pixels high or wide and stands 4 from the frame: from there on the frame cuts it.
-    Distortion("shift", "pixels", (0, 1, 2, 3, 4, 5, 6, 8), 0, perturbations.shift_anywhere),
+    Distortion("shift", "% of the width", (0, 5, 10, 15, 20, 25, 30), 0, perturbations.shift_anywhere),
     Distortion("scale", "factor", (0.4, 0.5, 0.6, 0.75, 0.9, 1, 1.1, 1.25, 1.4, 1.6), 1, perturbations.scale),
     Distortion("rotation", "degrees", (-60, -45, -30, -15, 0, 15, 30, 45, 60), 0, perturbations.rotate),
     Distortion("shear", "degrees", (-60, -45, -30, -15, 0, 15, 30, 45, 60), 0, perturbations.shear),
@@ -81,7 +80,7 @@ class Curve:
         unit: of the levels.
         levels: strengths, ascending; one of them leaves the images as they are.
         images: images read at each level, the same ones.
-        misread: how many of them are misread at each level.
+        misclassified: how many of them are misclassified at each level.
         errors: the same in percent; `exact_interval` of the counts is the interval.
     """
 
@@ -105,7 +104,7 @@ def stratified_subset(labels: NDArray[np.integer], size: int = SUBSET) -> NDArra
         size: at least 1.
 
     Raises:
-        ValueError: there is no image or none is asked for.
+        ValueError: there is no image or `size` is below 1.
     """
     if size < 1 or not labels.size:
         raise ValueError(f"a subset of {size} of {labels.size} images is nothing to measure on")
@@ -115,15 +114,15 @@ def stratified_subset(labels: NDArray[np.integer], size: int = SUBSET) -> NDArra
 
 
 def robustness(
-    reader: Classifier, images: NDArray[np.uint8], labels: NDArray[np.integer], size: int = SUBSET
+    network: Classifier, images: NDArray[np.uint8], labels: NDArray[np.integer], size: int = SUBSET
 ) -> list[Curve]:
     """Return the error curves of a network under each of DISTORTIONS; seconds for 2,000 images.
 
     Every network reads the same distorted images, so that their curves can be compared.
 
     Args:
-        reader: the trained network with its field.
-        images: bytes [n, channels, height, width].
+        network: the trained network, from raw bytes to logits.
+        images: uint8 [n, ..., h, w], as the network takes them.
         labels: true classes, integer [n].
         size: images to measure on, chosen by `stratified_subset`.
 
@@ -131,18 +130,20 @@ def robustness(
         ValueError: images and labels do not fit each other, or there is no image.
     """
     if images.shape[:1] != labels.shape:
-        raise ValueError(f"images {images.shape} and labels {labels.shape} are not [n, c, h, w] and [n]")
+        raise ValueError(f"images {images.shape} and labels {labels.shape} are not as many")
     chosen = stratified_subset(labels, size)
-    digits, classes = torch.from_numpy(images[chosen]), labels[chosen]
+    originals, classes = torch.from_numpy(images[chosen]), labels[chosen]
 
     def count(shown: Tensor) -> int:
-        logits = np.concatenate([predict_digits(reader, part.numpy()) for part in shown.split(PART)])
+        logits = np.concatenate([predict(network, part.numpy()) for part in shown.split(PART)])
         return int(misclassified(logits, classes).sum())
 
-    plain = count(digits)
+    plain = count(originals)
     curves = []
     for kind in DISTORTIONS:
-        wrong = tuple(plain if level == kind.undistorted else count(kind.apply(digits, level)) for level in kind.levels)
+        wrong = tuple(
+            plain if level == kind.undistorted else count(kind.apply(originals, level)) for level in kind.levels
+        )
         errors = tuple(PERCENT * found / len(chosen) for found in wrong)
         curves.append(Curve(kind.name, kind.unit, kind.levels, len(chosen), wrong, errors))
     return curves

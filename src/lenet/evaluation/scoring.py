@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lenet.core.project import Project
 from lenet.data.arrays import load_test, read_card
-from lenet.evaluation.predict import predict_digits
+from lenet.evaluation.predict import predict
 from lenet.evaluation.trained_model import TrainedModel
 
 
@@ -20,7 +20,7 @@ class TestSet:
     Attributes:
         name: the data set's.
         digest: of images and labels.
-        images: uint8 [n, channels, height, width].
+        images: uint8 [n, c, h, w].
         labels: uint8 [n].
     """
 
@@ -44,4 +44,4 @@ def read_test(project: Project, name: str) -> TestSet:
 
 def score(model: TrainedModel, test: TestSet) -> NDArray[np.float32]:
     """Return a network's logits on the test images, float32 [n, classes]; raises as `TrainedModel.load`."""
-    return predict_digits(model.load(), test.images)
+    return predict(model.load(), test.images)

@@ -57,9 +57,9 @@ class TrainedModel:
         Raises:
             DamagedError: the file is missing, its sha256 is another, or it holds another network's weights.
         """
-        from lenet.evaluation.predict import load_reader
+        from lenet.evaluation.predict import load_network
 
-        return load_reader(self.config, self.weights, self.weights_sha256)
+        return load_network(self.config, self.weights, self.weights_sha256)
 
 
 def from_run(folder: RunDir) -> TrainedModel:
@@ -71,14 +71,16 @@ def from_run(folder: RunDir) -> TrainedModel:
     """
     if folder.state() != FINISHED:
         raise LenetError(f"{folder.short}: is {folder.state()}; only a finished run has a network (`lenet runs`)")
-    identity = folder.identity()
+    identity, files = folder.identity(), folder.status()["files"]
+    if WEIGHTS not in files:
+        raise DamagedError(f"{folder.path / 'status.json'}: lists no {WEIGHTS}; delete the run's folder, train again")
     return TrainedModel(
         name=f"{folder.short} ({identity['name']})",
         config=folder.config(),
         fingerprint=folder.fingerprint,
         data_digest=identity["data_digest"],
         weights=folder.path / WEIGHTS,
-        weights_sha256=folder.status()["files"][WEIGHTS],
+        weights_sha256=files[WEIGHTS],
         epochs=len(folder.history()),
         threads=folder.threads(),
         metrics=folder.headline(),

@@ -126,7 +126,7 @@ class Runner:
 
     def _draw_and_sync(self, run_dir: RunDir, config: Config, sync: BackgroundSync) -> None:
         """Draw the figures that are missing, and bring MLflow up to date where it is not."""
-        from lenet.evaluation.plots.draw_run import draw_run
+        from lenet.evaluation.plots.run import draw_run
 
         try:
             draw_run(run_dir, self.project)

@@ -1,7 +1,7 @@
-"""A trained network as an ONNX file: pixels in, classes out, and the same file for the same weights.
+"""Write a trained network as an ONNX file: pixels in, classes out, and the same file for the same weights.
 
 Pixels are whole numbers from 0 to 255, held as float32: MLflow's server casts what was sent to the type that the file
-asks for, and a digit of floats from 0 to 1 cast to bytes is a blank image. The file itself refuses such values:
+names, and an image of floats from 0 to 1 cast to bytes is a blank one. The file itself refuses such values:
 onnxruntime fails at the node that is named for what it checks.
 
 The exporter is the one that reads `torch.export` graphs. The older one, which traces, needs no onnxscript, but torch
@@ -42,7 +42,7 @@ EXAMPLES = 2
 EXPORTERS_LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
 
 
-def export_onnx(reader: Classifier, path: Path, metadata: Mapping[str, str]) -> None:
+def export_onnx(network: Classifier, path: Path, metadata: Mapping[str, str]) -> None:
     """Write a network with its normalisation as ONNX: images [n, c, h, w] to logits, probabilities and class.
 
     The images are float32 whole numbers from 0 to 255; onnxruntime raises for other values.
@@ -51,18 +51,18 @@ def export_onnx(reader: Classifier, path: Path, metadata: Mapping[str, str]) -> 
     onnx and onnxscript.
 
     Args:
-        reader: from bytes to logits, as `Classifier`; it stays as and where it is.
+        network: from bytes to logits, it stays as and where it is.
         path: the file; a crash leaves the old one or the new.
         metadata: what the file says of itself (`metadata_props`), such as the run's fingerprint.
     """
     import onnx
     import torch
 
-    network = copy.deepcopy(reader).cpu().eval()
-    example = torch.zeros((EXAMPLES, *reader.image_shape), dtype=torch.uint8)
+    copied = copy.deepcopy(network).cpu().eval()
+    example = torch.zeros((EXAMPLES, *network.image_shape), dtype=torch.uint8)
     with _quiet():
         program = torch.onnx.export(
-            network,
+            copied,
             (example,),
             input_names=[BYTES],
             output_names=[LOGITS],
@@ -73,30 +73,16 @@ def export_onnx(reader: Classifier, path: Path, metadata: Mapping[str, str]) -> 
         )
     assert program is not None
     model = program.model_proto
-    _forget_origin(model)
-    _take_checked_pixels(model)
-    _answer_with_classes(model)
+    _strip_origin(model)
+    _check_pixels(model)
+    _add_classes(model)
     onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
     onnx.checker.check_model(model, full_check=True)
     write_bytes(path, model.SerializeToString(deterministic=True))
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """Return what an ONNX file says of itself."""
-    import onnx
-
-    return {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
-
-
-def read_opset(path: Path) -> int:
-    """Return the version of ONNX's own operators that a file asks for."""
-    import onnx
-
-    return int(next(entry.version for entry in onnx.load(str(path)).opset_import if entry.domain in {"", "ai.onnx"}))
-
-
-def _forget_origin(model: ModelProto) -> None:
-    """Take away what the exporter noted of the machine: source lines with their paths, and torch's build."""
+def _strip_origin(model: ModelProto) -> None:
+    """Remove what the exporter noted of the machine: source lines with their paths, and torch's build."""
     graph = model.graph
     model.producer_version = model.producer_version.partition("+")[0]  # 2.13.0+cpu and +cu130 export alike
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
@@ -104,8 +90,8 @@ def _forget_origin(model: ModelProto) -> None:
         part.ClearField("doc_string")
 
 
-def _take_checked_pixels(model: ModelProto) -> None:
-    """Put before a graph of bytes what takes float32 pixels and fails for those that are no bytes.
+def _check_pixels(model: ModelProto) -> None:
+    """Put before a graph of bytes nodes that take float32 pixels and fail for those that are no bytes.
 
     ONNX has no operator that raises, but reading beyond the end of a list does.
     """
@@ -131,7 +117,7 @@ def _take_checked_pixels(model: ModelProto) -> None:
         graph.node.insert(0, node)
 
 
-def _answer_with_classes(model: ModelProto) -> None:
+def _add_classes(model: ModelProto) -> None:
     """Add probabilities and classes to the outputs of a graph that gives logits."""
     from onnx import TensorProto, helper
 
@@ -145,7 +131,7 @@ def _answer_with_classes(model: ModelProto) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to itself what the exporter tells of its own progress and of operators that nobody asked for."""
+    """Hide the exporter's messages about its progress and about operators that are not used here."""
     loggers = [logging.getLogger(name) for name in EXPORTERS_LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

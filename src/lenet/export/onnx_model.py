@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lenet.core.errors import DamagedError
 from lenet.data.loader import EVALUATION_BATCH
-from lenet.evaluation.predict import predict_digits
+from lenet.evaluation.predict import predict
 from lenet.export.onnx_file import LOGITS
 from lenet.models.classifier import Classifier
 
@@ -42,11 +42,11 @@ class OnnxClassifier(nn.Module):
         return self  # a session has no state that one could change
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map bytes [n, channels, height, width] to logits [n, classes]."""
+        """Map bytes [n, ...] to logits [n, classes]."""
         return torch.from_numpy(self._run(images.numpy()))
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the logits [n, classes] for bytes [n, channels, height, width], in batches."""
+        """Return the logits [n, classes] for bytes [n, ...], in batches."""
         starts = range(0, len(images), EVALUATION_BATCH)
         return np.concatenate([self._run(images[start : start + EVALUATION_BATCH]) for start in starts])
 
@@ -87,7 +87,7 @@ class Agreement:
 
 
 def compare_with_torch(path: Path, network: Classifier, images: NDArray[np.uint8]) -> Agreement:
-    """Compare the logits of an ONNX file by onnxruntime with those of the network by torch, on bytes [n, c, h, w].
+    """Compare the logits of an ONNX file by onnxruntime with those of the network by torch, on bytes [n, ...].
 
     Raises:
         DamagedError: onnxruntime cannot read the file.
@@ -95,6 +95,6 @@ def compare_with_torch(path: Path, network: Classifier, images: NDArray[np.uint8
     """
     if not len(images):
         raise ValueError("no images: nothing can be compared")
-    exported, trained = OnnxClassifier(path).predict(images), predict_digits(network, images)
+    exported, trained = OnnxClassifier(path).predict(images), predict(network, images)
     same = int((exported.argmax(axis=1) == trained.argmax(axis=1)).sum())
     return Agreement(len(images), same, float(np.abs(exported - trained).max()))

@@ -69,7 +69,7 @@ def report_facts(project: Project, params: Params) -> dict[str, Any]:
         "threads": evaluation.get("threads") or [],
         "distortions": distortion_rows(quality["networks"]),
         "robustness_images": networks[0]["robustness"][0]["images"],
-        "misclassified_plot": "plots/misread_digits.png",
+        "misclassified_plot": "plots/misclassified.png",
         "chosen": evaluation["choice"]["variant"],
         "variant_runs": {
             name: [run["fingerprint"] for run in found["runs"]] for name, found in evaluation["variants"].items()

@@ -115,7 +115,7 @@ class Objective:
         if "parameters" in search.objectives:
             measured["parameters"] = float(count_parameters(config))
         if "latency_ms" in search.objectives or search.limits.latency_ms is not None:
-            measured["latency_ms"] = _latency(folder, config)
+            measured["latency_ms"] = _latency(folder)
         if search.limits.latency_ms is not None and "latency_ms" not in trial.constraints:
             trial.set_constraint("latency_ms", measured["latency_ms"] - search.limits.latency_ms)
         return [measured[name] for name in search.objectives]
@@ -188,9 +188,8 @@ def count_parameters(config: Config) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _latency(folder: RunDir, config: Config) -> float:
-    from lenet.evaluation.latency import median_latency_ms
-    from lenet.evaluation.predict import load_reader
+def _latency(folder: RunDir) -> float:
+    from lenet.evaluation.latency import measure_latency
+    from lenet.evaluation.trained_model import from_run
 
-    weights = folder.status()["files"]["weights.safetensors"]
-    return float(median_latency_ms(load_reader(config, folder.path / "weights.safetensors", weights)))
+    return measure_latency(from_run(folder).load()).median_ms

@@ -46,7 +46,7 @@ def test_is_a_small_picture_with_the_same_bytes_twice(name: str, tmp_path: Path)
 def test_neither_import_nor_drawing_loads_pyplot_or_torch(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from lenet.evaluation.plots import variants as comparisons;"
-        "early = 'matplotlib' in sys.modules;"
+        "import lenet.evaluation.plots.quality, lenet.evaluation.plots.run; early = 'matplotlib' in sys.modules;"
         f"comparisons.compare_errors([], pathlib.Path({str(tmp_path / 'one.png')!r}));"
         "print(early, [m for m in ('matplotlib.pyplot', 'torch', 'mlflow', 'scipy.stats') if m in sys.modules])"
     )

@@ -2,22 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.evaluation.metrics import PERCENT
+from lenet.core.errors import DamagedError
+from lenet.core.project import Project
+from lenet.evaluation.metrics import PERCENT, confusion
 from lenet.evaluation.plots import style as canvas
+from lenet.evaluation.plots.misclassified import draw_misclassified
 from lenet.evaluation.plots.style import BLUE, INK, LINE, MARKED_EPOCHS, ORANGE, SOFT, History
+from lenet.evaluation.trained_model import TrainedModel, from_run
+from lenet.runs.run_dir import FINISHED, RunDir
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+CURVES, CONFUSION, MISCLASSIFIED = "learning_curves.png", "confusion_matrix.png", "misclassified.png"
+FILTERS = "first_layer_filters.png"
+
 FILTER_COLUMNS = 6
+MAX_FILTERS = 24
+COLOURS = 3
 COUNTED_CLASSES = 20  # a matrix of more classes is drawn without its numbers, which would not fit
+NAME_CHARACTERS = 12
 DARK_FROM = 4  # errors of one pair of classes from which on a cell may be as dark as any
+
+
+def draw_run(folder: RunDir, project: Project) -> None:
+    """Draw the pictures of a finished run into its plots/, unless they are there.
+
+    A run without validation images has no picture of them, a network without a convolution of images none of filters.
+
+    Raises:
+        DamagedError: the weights or the validation logits are not those of a network of this run.
+    """
+    plots = folder.path / "plots"
+    if folder.state() != FINISHED or not folder.history() or (plots / CURVES).is_file():
+        return
+    plots.mkdir(exist_ok=True)
+    model = from_run(folder)
+    title = folder.identity()["name"]
+    filters = first_filters(model)
+    if filters is not None:
+        first_layer_filters(filters, plots / FILTERS, title)
+    if (folder.path / "validation.npz").is_file():
+        _draw_validation(folder, model, project, title)
+    learning_curves(folder.history(), plots / CURVES, title)  # last: where it is, all are
+
+
+def _draw_validation(folder: RunDir, model: TrainedModel, project: Project, title: str) -> None:
+    from lenet.data.arrays import load_training
+    from lenet.data.split import split
+
+    data, plots = model.config.data, folder.path / "plots"
+    arrays = load_training(project.prepared(data.name))
+    _, indices = split(arrays.order, data.train_size, data.validation_size)
+    names = data.classes
+    with _reading(folder.path / "validation.npz") as path, np.load(path) as kept:
+        logits, labels = kept["logits"], kept["labels"]
+        if logits.shape != (len(indices), len(names)) or labels.shape != (len(indices),):
+            raise ValueError(f"logits of shape {logits.shape}")
+    confusion_matrix(confusion(logits, labels, len(names)), names, plots / CONFUSION, title)
+    images = arrays.images[indices]
+    draw_misclassified(images, labels, logits, names, plots / MISCLASSIFIED, title, indices)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Path]:
+    try:
+        yield path
+    except (KeyError, ValueError, BadZipFile) as error:
+        raise DamagedError(f"{path}: is not what a training writes ({error}); delete the run's folder") from error
+
+
+def first_filters(model: TrainedModel) -> NDArray[np.float32] | None:
+    """Return the weights of the convolution of the images, [filters, channels, h, w]; None without one.
+
+    Raises:
+        DamagedError: the weights are not those on record.
+    """
+    from torch import nn
+
+    layers = [module for module in model.load().modules() if next(module.parameters(recurse=False), None) is not None]
+    first = layers[0] if layers else None
+    if not isinstance(first, nn.Conv2d) or first.in_channels not in {1, COLOURS}:
+        return None
+    filters: NDArray[np.float32] = first.weight.detach().numpy()
+    return filters
 
 
 def _line(axes: Axes, history: History, key: str, colour: str, dashes: str) -> Any:
@@ -46,19 +123,16 @@ def learning_curves(history: History, path: Path, title: str) -> None:
     epochs, errors = canvas.series(history, "val/error")
     measured = [(error, epoch) for epoch, error in zip(epochs, errors, strict=True) if np.isfinite(error)]
     best = f": validation lowest at {min(measured)[0]:.2f} %, epoch {min(measured)[1]:g}" if measured else ""
-    for axes, what, heading, unit in (
-        (panels[0], "loss", "Loss", ""),
-        (panels[1], "error", f"Error{best}", " %"),
-    ):
+    parts = (("train", "training", ORANGE, "--"), ("val", "validation", BLUE, "-"))
+    for axes, metric, heading, unit in ((panels[0], "loss", "Loss", ""), (panels[1], "error", f"Error{best}", " %")):
         canvas.style(axes, heading, "epoch")
-        keys = [key for key in (f"train/{what}", f"val/{what}") if canvas.series(history, key)[0]]
-        looks = {"train": (ORANGE, "--", "training"), "val": (BLUE, "-", "validation")}
-        parts = [looks[key.split("/")[0]] for key in keys]
-        handles = [_line(axes, history, key, part[0], part[1]) for key, part in zip(keys, parts, strict=True)]
-        canvas.scale(axes, (value for key in keys for value in canvas.series(history, key)[1]), unit)
+        shown = [part for part in parts if canvas.series(history, f"{part[0]}/{metric}")[0]]
+        handles = [_line(axes, history, f"{part}/{metric}", colour, dashes) for part, _, colour, dashes in shown]
+        values = [value for part in shown for value in canvas.series(history, f"{part[0]}/{metric}")[1]]
+        canvas.scale(axes, values, unit)
         canvas.epoch_axis(axes, [row["epoch"] for row in history])
         if handles:
-            canvas.legend(axes, handles, [part[2] for part in parts], loc="best")
+            canvas.legend(axes, handles, [name for _, name, _, _ in shown], loc="best")
     if measured:
         error, epoch = min(measured)
         panels[1].plot([epoch], [error], "o", markersize=8, markerfacecolor="none", markeredgecolor=BLUE)
@@ -70,54 +144,60 @@ def learning_curves(history: History, path: Path, title: str) -> None:
     return canvas.save(figure, path)
 
 
-def confusion_matrix(matrix: NDArray[np.int64], path: Path, title: str) -> None:
-    """Draw which class is read as which; colour tells errors alone, so that the right answers do not drown them.
+def confusion_matrix(matrix: NDArray[np.int64], classes: Sequence[str], path: Path, title: str) -> None:
+    """Draw how often each class was predicted as each; colour shows errors alone, which the diagonal would drown.
 
     Args:
-        matrix: counts, int64 [c, c], rows true and columns read.
+        matrix: counts, int64 [c, c], rows true and columns predicted.
+        classes: the names of the c classes.
         path: the PNG.
         title: any text.
     """
-    classes = len(matrix)
-    right = np.eye(classes, dtype=bool)
+    count = len(matrix)
+    right = np.eye(count, dtype=bool)
     errors = np.where(right, 0, matrix)
     wrong, total = int(errors.sum()), int(matrix.sum())
     figure = canvas.figure(6.6, 5.9, title)
     axes = figure.subplots()
     share = f" ({PERCENT * wrong / total:.2f} %)" if total else ""
-    canvas.style(axes, f"{wrong:,} of {total:,} misread{share}; darker: more often", "read as", "true class")
+    heading = f"{wrong:,} of {total:,} misclassified{share}; darker: more often"
+    canvas.style(axes, heading, "predicted class", "true class")
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
     top = max(int(errors.max(initial=0)), DARK_FROM)
     # The square root lets one error differ from three, even if another pair is taken for each other thirty times.
     axes.imshow(np.ma.masked_equal(np.sqrt(errors), 0), cmap="Oranges", vmin=0, vmax=1.15 * top**0.5)
     axes.imshow(np.ma.masked_array(np.zeros_like(errors), ~right), cmap="Greys", vmin=-0.15, vmax=1)
-    if classes > COUNTED_CLASSES:
+    if count > COUNTED_CLASSES:
         return canvas.save(figure, path)
-    axes.set_xticks(range(classes))
-    axes.set_yticks(range(classes))
-    edges = np.arange(classes + 1) - 0.5
-    axes.hlines(edges, -0.5, classes - 0.5, color=LINE, linewidth=0.6)
-    axes.vlines(edges, -0.5, classes - 0.5, color=LINE, linewidth=0.6)
-    for true, read in np.argwhere((matrix > 0) | right):
-        count, on_diagonal = int(matrix[true, read]), bool(true == read)
-        colour = SOFT if on_diagonal else "white" if count > 0.5 * top else INK
-        axes.text(read, true, f"{count}", ha="center", va="center", fontsize=8 if on_diagonal else 9.5, color=colour)
-    for true in range(classes):
-        part = f"{errors[true].sum()}"
-        axes.text(classes - 0.3, true, part, ha="left", va="center", fontsize=8.5, color=INK, clip_on=False)
-    axes.text(classes - 0.3, -0.75, "misclassified", ha="left", va="center", fontsize=8, color=SOFT, clip_on=False)
+    names = [canvas.clean(name, NAME_CHARACTERS) for name in classes]
+    turned = 90 if max(map(len, names)) * count > 50 else 0  # so many characters fit beside each other
+    axes.set_xticks(range(count), names, rotation=turned, parse_math=False)
+    axes.set_yticks(range(count), names, parse_math=False)
+    edges = np.arange(count + 1) - 0.5
+    axes.hlines(edges, -0.5, count - 0.5, color=LINE, linewidth=0.6)
+    axes.vlines(edges, -0.5, count - 0.5, color=LINE, linewidth=0.6)
+    for true, predicted in np.argwhere((matrix > 0) | right):
+        images, on_diagonal = int(matrix[true, predicted]), bool(true == predicted)
+        colour = SOFT if on_diagonal else "white" if images > 0.5 * top else INK
+        size = 8 if on_diagonal else 9.5
+        axes.text(predicted, true, f"{images}", ha="center", va="center", fontsize=size, color=colour)
+    outside: dict[str, Any] = {"ha": "left", "va": "center", "clip_on": False}
+    for true in range(count):
+        axes.text(count - 0.3, true, f"{errors[true].sum()}", fontsize=8.5, color=INK, **outside)
+    axes.text(count - 0.3, -0.75, "wrong", fontsize=8, color=SOFT, **outside)
     return canvas.save(figure, path)
 
 
 def first_layer_filters(weights: NDArray[np.floating], path: Path, title: str) -> None:
-    """Draw the filters of the first layer on one scale, the same for both signs.
+    """Draw the filters of the first layer on one scale: of one channel by sign, of three in colour around grey.
 
     Args:
-        weights: float [filters, 1, height, width].
+        weights: float [filters, 1 or 3, height, width]; the first MAX_FILTERS are drawn.
         path: the PNG.
         title: any text.
     """
+    weights = weights[:MAX_FILTERS]
     count = len(weights)
     columns = min(count, FILTER_COLUMNS)
     rows = -(-count // columns)
@@ -127,12 +207,17 @@ def first_layer_filters(weights: NDArray[np.floating], path: Path, title: str) -
     bound = float(finite.max(initial=0.0)) or 1.0
     for number, axes in enumerate(panels.flat):
         axes.set_axis_off()
-        if number < count:
+        if number >= count:
+            continue
+        if weights.shape[1] == COLOURS:
+            axes.imshow(np.nan_to_num(0.5 + weights[number].transpose(1, 2, 0) / (2 * bound)).clip(0, 1))
+        else:
             picture = axes.imshow(weights[number, 0], cmap="RdBu_r", vmin=-bound, vmax=bound)
-            axes.set_title(f"{number}", fontsize=8.5, color=SOFT, pad=4)
-    bar = figure.colorbar(picture, ax=panels, shrink=0.9, aspect=14, ticks=[-bound, 0.0, bound])
-    bar.ax.set_yticklabels([f"−{bound:.2g}", "0", f"+{bound:.2g}"])
-    bar.set_label("weight", fontsize=8.5, color=SOFT, labelpad=0)
-    bar.ax.tick_params(labelsize=8.5, colors=SOFT, length=0)
-    bar.outline.set_visible(False)
+        axes.set_title(f"{number}", fontsize=8.5, color=SOFT, pad=4)
+    if weights.shape[1] != COLOURS:
+        bar = figure.colorbar(picture, ax=panels, shrink=0.9, aspect=14, ticks=[-bound, 0.0, bound])
+        bar.ax.set_yticklabels([f"−{bound:.2g}", "0", f"+{bound:.2g}"])
+        bar.set_label("weight", fontsize=8.5, color=SOFT, labelpad=0)
+        bar.ax.tick_params(labelsize=8.5, colors=SOFT, length=0)
+        bar.outline.set_visible(False)
     return canvas.save(figure, path)

@@ -1,7 +1,7 @@
-"""What every picture is drawn on: a figure, its look, and its PNG, with the same bytes for the same input.
+"""The style of every picture: figure, colours, axes, and a PNG with the same bytes for the same input.
 
 Without pyplot: it keeps figures in a global register, and its import takes longer than drawing does. The colours are
-those of Okabe and Ito (2008), which people with any of the common colour blindnesses can tell apart.
+those of Okabe and Ito (2008), which people with any of the common colour blindnesses can distinguish.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DOTS_PER_INCH = 200  # shown at half its size, a picture is sharp on a dense scr
 MARGIN = 0.12  # inches of white around a picture and between its panels
 TITLE_CHARACTERS_PER_INCH = 9.5
 TITLE_LINES = 2
-PALETTE = 256  # colours in a file: more cannot be told from the original by eye
+PALETTE = 256  # colours in a file: with so many no eye sees a difference
 COMPRESSION = 6  # zlib's level; the highest takes three times as long for files smaller by a fiftieth
 MARKED_EPOCHS = 30  # up to so many epochs each has its dot
 FEW_TICKS = 6.0  # a logarithmic axis that spans a smaller ratio has linear ticks, or it would have one or none
@@ -87,7 +87,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def style(axes: Axes, heading: str, x: str = "", y: str = "") -> None:
-    """Give a panel its heading, its axis labels and the look that all panels share."""
+    """Give a panel its heading, its axis labels and the style that all panels share."""
     axes.set_title(heading, loc="left", fontsize=9.5, color=INK, pad=7)
     axes.set_xlabel(x, fontsize=8.5, color=SOFT)
     axes.set_ylabel(y, fontsize=8.5, color=SOFT)
@@ -99,10 +99,10 @@ def style(axes: Axes, heading: str, x: str = "", y: str = "") -> None:
         spine.set_color(LINE)
 
 
-def legend(axes: Axes, handles: Sequence[Any], names: Sequence[str], **place: Any) -> None:
+def legend(axes: Axes, handles: Sequence[Any], names: Sequence[str], **position: Any) -> None:
     """Explain the handles by these names, whatever characters they begin with."""
     # The texts are set afterwards, for matplotlib leaves out a label that begins with an underscore.
-    legend = axes.legend(handles, ["name"] * len(names), frameon=False, fontsize=8.5, labelcolor=INK, **place)
+    legend = axes.legend(handles, ["name"] * len(names), frameon=False, fontsize=8.5, labelcolor=INK, **position)
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_text(name)
 

@@ -23,13 +23,13 @@ DOT: dict[str, Any] = {"color": BLUE, "markersize": 4.5, "alpha": 0.7, "markered
 
 @dataclass(frozen=True)
 class VariantErrors:
-    """What one variant's runs misread of the test set.
+    """The test errors of one variant's runs.
 
     Attributes:
         variant: its name.
-        errors: images misread, one count for each seed.
+        errors: misclassified images, one count for each seed.
         images: images in the test set, the same for each seed.
-        interval: of the error over images and seeds (`crossed.error_interval`), low and high in percent.
+        interval: of the error over images and seeds (`images_and_seeds.error_interval`), low and high in percent.
     """
 
     variant: str
@@ -42,7 +42,7 @@ def compare_curves(curves: Mapping[str, Sequence[History]], path: Path, title: s
     """Draw each variant's validation error over the epochs: mean of its seeds as a line, from lowest to highest a band.
 
     Args:
-        curves: for each variant the history of each of its seeds, as `plots.learning_curves` takes it. Where seeds
+        curves: for each variant the history of each of its seeds, as `learning_curves` takes it. Where seeds
             ended at different epochs, an epoch's mean is that of the seeds which reached it.
         path: the PNG.
         title: any text.
@@ -78,8 +78,8 @@ def compare_curves(curves: Mapping[str, Sequence[History]], path: Path, title: s
     return canvas.save(figure, path)
 
 
-def _beside(axes: Axes, place: int, text: str) -> None:
-    axes.text(1.02, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5, color=INK)
+def _write_beside(axes: Axes, y: int, text: str) -> None:
+    axes.text(1.02, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5, color=INK)
 
 
 def compare_errors(
@@ -91,7 +91,7 @@ def compare_errors(
     """Draw each variant's test error: a dot for each seed, their mean, and its interval over images and seeds.
 
     The interval says where another test set and other seeds may put the mean, not whether two variants differ: those
-    read the same images, and are compared in pairs (`matrix`).
+    read the same images, and are compared in pairs (`comparison_matrix`).
 
     Args:
         rows: the variants, drawn from top to bottom.
@@ -108,18 +108,18 @@ def compare_errors(
         axes, f"Dot: one seed   Line: mean   Bar: its {PERCENT * confidence:g} % interval over images and seeds"
     )
     axes.grid(visible=False, axis="y")
-    for place, row in enumerate(rows):
+    for y, row in enumerate(rows):
         if not row.errors:
-            _beside(axes, place, "no run")
+            _write_beside(axes, y, "no run")
             continue
         rates = [PERCENT * errors / row.images for errors in row.errors]
         low, high = row.interval
-        axes.barh(place, high - low, left=low, height=0.56, color=BLUE, alpha=0.18, linewidth=0)
+        axes.barh(y, high - low, left=low, height=0.56, color=BLUE, alpha=0.18, linewidth=0)
         # One above the other in the order of the seeds, or equal counts would lie over each other.
-        axes.plot(rates, place + SEED_SPREAD * np.linspace(-1, 1, len(rates) + 2)[1:-1], "o", **DOT)
+        axes.plot(rates, y + SEED_SPREAD * np.linspace(-1, 1, len(rates) + 2)[1:-1], "o", **DOT)
         mean = float(np.mean(rates))
-        _beside(axes, place, f"{mean:.2f} %, {len(rates)} seed{'s' if len(rates) > 1 else ''}")
-        axes.plot([mean, mean], [place - 0.28, place + 0.28], color=ORANGE, linewidth=2)
+        _write_beside(axes, y, f"{mean:.2f} %, {len(rates)} seed{'s' if len(rates) > 1 else ''}")
+        axes.plot([mean, mean], [y - 0.28, y + 0.28], color=ORANGE, linewidth=2)
     axes.set_yticks(range(len(rows)), [canvas.clean(row.variant, NAME_CHARACTERS) for row in rows], parse_math=False)
     axes.tick_params(axis="y", labelcolor=INK)
     axes.set_ylim(len(rows) - 0.5, -0.5)

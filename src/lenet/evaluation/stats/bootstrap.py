@@ -1,7 +1,7 @@
 """Intervals for what has no exact one, by drawing the test images again: mean likelihood and calibration error.
 
 They say how far chance in which images are in the test set may have moved the figure of this one network. How figures
-vary over trainings is another question, which the spread over seeds answers.
+vary over trainings is another question: that of the spread over seeds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def resampled_means(values: NDArray[np.float64], resamples: int = RESAMPLES, see
     for start in range(0, resamples, CHUNK):
         rows = min(CHUNK, resamples - start)
         drawn = source.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
-        # How often each image was drawn, times its values, is one matrix product instead of n look-ups a column.
+        # How often each image was drawn, times its values, is one matrix product instead of n look-ups for each column.
         times = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
         means[start : start + rows] = times.astype(np.float64) @ values / count
     return means

@@ -25,8 +25,8 @@ from lenet.evaluation.metrics import CONFIDENCE, PERCENT, exact_interval
 from lenet.evaluation.stats.mcnemar import holm
 from lenet.evaluation.stats.noninferiority import checked_confidence
 
-Misread = NDArray[np.bool_]
-"""Which images the network of each seed misreads, bool [seeds, n]."""
+Misclassified = NDArray[np.bool_]
+"""Which images the network of each seed misclassifies, bool [seeds, n]."""
 
 MIN_SEEDS = 2
 DECIMALS = 6
@@ -55,17 +55,17 @@ class RecipeDifference:
     p: float
 
 
-def error_interval(misread: Misread, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def error_interval(wrong: Misclassified, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the interval of a recipe's error, low and high in percent: other images and other seeds included.
 
-    On the scale of the log-odds, where a small rate is nearly symmetric. One network alone, or seeds that misread
+    On the scale of the log-odds, where a small rate is nearly symmetric. One network alone, or seeds that misclassify
     nothing or everything, have `exact_interval`: there the seeds show no spread.
 
     Simulated with three to seven seeds on 10,000 images, error rates and spreads as on MNIST, intervals of 95 % held
     the truth in 93 to 97 of 100 cases (tests/evaluation/test_crossed.py); with two seeds as often, but wide.
 
     Args:
-        misread: bool [seeds, n].
+        wrong: bool [seeds, n].
         confidence: between 0 and 1.
 
     Raises:
@@ -74,17 +74,17 @@ def error_interval(misread: Misread, confidence: float = CONFIDENCE) -> tuple[fl
     from scipy.special import expit, logit, stdtrit
 
     checked_confidence(confidence)
-    _check(misread, least=1)
-    seeds, images = misread.shape
-    rate = float(misread.mean())
+    _check(wrong, least=1)
+    seeds, images = wrong.shape
+    rate = float(wrong.mean())
     if seeds == 1 or rate in (0.0, 1.0):
-        return exact_interval(int(misread[0].sum()), images, confidence)
-    variance, degrees = _variance(misread)
+        return exact_interval(int(wrong[0].sum()), images, confidence)
+    variance, degrees = _variance(wrong)
     half = float(stdtrit(degrees, 0.5 + confidence / 2)) * np.sqrt(variance) / (rate * (1.0 - rate))
     return PERCENT * float(expit(logit(rate) - half)), PERCENT * float(expit(logit(rate) + half))
 
 
-def compare_recipes(a: Misread, b: Misread, confidence: float = CONFIDENCE) -> RecipeDifference:
+def compare_recipes(a: Misclassified, b: Misclassified, confidence: float = CONFIDENCE) -> RecipeDifference:
     """Compare the mean errors of two recipes on the same images, over images and seeds.
 
     Images are paired, seeds are not: what one seed gives under one recipe says nothing of what it gives under another.
@@ -113,11 +113,11 @@ def compare_recipes(a: Misread, b: Misread, confidence: float = CONFIDENCE) -> R
     return RecipeDifference(len(a), len(b), PERCENT * difference, low, high, confidence, p)
 
 
-def comparison_matrix(misread: Mapping[str, Misread], confidence: float) -> list[dict[str, Any]]:
+def comparison_matrix(wrong: Mapping[str, Misclassified], confidence: float) -> list[dict[str, Any]]:
     """Compare every pair of variants over images and seeds, the p-values adjusted together after Holm (1979).
 
     Args:
-        misread: for each variant which images the network of each of its seeds misreads, bool [seeds, n]. A variant
+        wrong: for each variant which images the network of each of its seeds misclassifies, bool [seeds, n]. A variant
             with one seed is left out: two networks are compared by `lenet compare`.
         confidence: of the interval of the difference (`compare_recipes`).
 
@@ -125,8 +125,8 @@ def comparison_matrix(misread: Mapping[str, Misread], confidence: float) -> list
         One row a pair: a, b, their seeds, difference of mean error a - b in percentage points with its interval, p
         and holm_p.
     """
-    pairs = list(itertools.combinations((name for name, found in misread.items() if len(found) >= MIN_SEEDS), 2))
-    found = [compare_recipes(misread[a], misread[b], confidence) for a, b in pairs]
+    pairs = list(itertools.combinations((name for name, found in wrong.items() if len(found) >= MIN_SEEDS), 2))
+    found = [compare_recipes(wrong[a], wrong[b], confidence) for a, b in pairs]
     adjusted = holm([one.p for one in found]) if found else ()
     return [
         {"a": a, "b": b} | difference_tree(one) | {"holm_p": p}
@@ -144,15 +144,15 @@ def difference_tree(found: RecipeDifference) -> dict[str, Any]:
     }
 
 
-def _variance(a: Misread, b: Misread | None = None) -> tuple[float, float]:
+def _variance(a: Misclassified, b: Misclassified | None = None) -> tuple[float, float]:
     """Return variance and degrees of freedom of the mean of a, or of the difference of the means of a and b."""
     images = a.shape[1]
-    means = [misread.mean(axis=0) for misread in ((a,) if b is None else (a, b))]
+    means = [wrong.mean(axis=0) for wrong in ((a,) if b is None else (a, b))]
     by_image = means[0] if b is None else means[0] - means[1]
     variance = float(by_image.var(ddof=1)) / images if images > 1 else 0.0
     uncertain = variance**2 / max(1, images - 1)
-    for misread, own in zip((a,) if b is None else (a, b), means, strict=True):
-        count, by_seed, rate = len(misread), misread.mean(axis=1), float(misread.mean())
+    for wrong, own in zip((a,) if b is None else (a, b), means, strict=True):
+        count, by_seed, rate = len(wrong), wrong.mean(axis=1), float(wrong.mean())
         over_seeds = float(by_seed.var(ddof=1)) / count
         # What is left of the squares when image and seed are taken off is part of both variances, and counts once.
         left = max(0.0, rate * (1.0 - rate) - float(own.var()) - float(by_seed.var()))
@@ -164,8 +164,8 @@ def _variance(a: Misread, b: Misread | None = None) -> tuple[float, float]:
     return variance, variance**2 / uncertain if uncertain else 1.0
 
 
-def _check(misread: Misread, least: int) -> None:
-    if misread.ndim != 2 or misread.dtype != bool or not misread.size:
-        raise LenetError(f"{misread.dtype}{list(misread.shape)} is not bool [seeds, n] with at least one image")
-    if len(misread) < least:
-        raise LenetError(f"{len(misread)} seed: at least {least} are needed to compare recipes; add some to seeds")
+def _check(wrong: Misclassified, least: int) -> None:
+    if wrong.ndim != 2 or wrong.dtype != bool or not wrong.size:
+        raise LenetError(f"{wrong.dtype}{list(wrong.shape)} is not bool [seeds, n] with at least one image")
+    if len(wrong) < least:
+        raise LenetError(f"{len(wrong)} seed: at least {least} are needed to compare recipes; add some to seeds")

@@ -1,12 +1,12 @@
-"""Two networks on the same images: by how much do they differ, and is it chance?
+"""McNemar's test of two networks on the same images, the interval of their difference, and Holm's adjustment.
 
 Every difference is a minus b: of errors in percentage points, so that below zero a is the better one. Two networks that
-read the same images are told apart by the images that only one of them misreads; two separate intervals would throw
+classify the same images differ in the images that only one of them misclassifies; two separate intervals would throw
 that pairing away, and with it most of the power.
 
 The test is McNemar's in its exact form, which never exceeds its level; its mid-p form has more power but may, and what
-is decided here must not pass by chance. The interval inverts Tango's score statistic (`tango`); the exact test is the
-stricter one, and its p can be just above 0.05 where the interval just excludes zero.
+is decided here must not pass by chance. The interval inverts Tango's score statistic (`noninferiority`); the exact test
+is the stricter one, and its p can be just above 0.05 where the interval just excludes zero.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Comparison:
     """What the images say about two networks.
 
     Attributes:
-        counts: how often each misread them.
+        counts: how often each misclassified them.
         low: lower limit of the difference of errors a - b, in percentage points.
         high: its upper limit.
         confidence: of the interval.
@@ -42,17 +42,17 @@ class Comparison:
     p: float
 
 
-def compare(misread_a: NDArray[np.bool_], misread_b: NDArray[np.bool_], confidence: float = CONFIDENCE) -> Comparison:
+def compare(wrong_a: NDArray[np.bool_], wrong_b: NDArray[np.bool_], confidence: float = CONFIDENCE) -> Comparison:
     """Compare two networks on the same images; arguments and errors are those of `count_pairs`."""
-    counts = count_pairs(misread_a, misread_b)
+    counts = count_pairs(wrong_a, wrong_b)
     low, high = score_interval(counts, confidence)
     return Comparison(counts, low, high, confidence, mcnemar(counts.only_a, counts.only_b))
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Return the two-sided p of McNemar's exact test; 1.0 where no image tells the two apart.
+    """Return the two-sided p of McNemar's exact test; 1.0 where the two differ in no image.
 
-    Were both equally good, each image that one alone misreads would fall to either with probability one half
+    Were both equally good, each image that one alone misclassifies would fall to either with probability one half
     (McNemar, Psychometrika 12, 1947): the binomial test of the smaller count, doubled.
     """
     return min(1.0, 2.0 * mcnemar_worse(max(only_a, only_b), min(only_a, only_b)))
@@ -75,10 +75,10 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """
     adjusted = [0.0] * len(p_values)
     largest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        p = p_values[place]
+    for rank, position in enumerate(sorted(range(len(p_values)), key=lambda position: p_values[position])):
+        p = p_values[position]
         if not 0.0 <= p <= 1.0:
             raise LenetError(f"p = {p:g}: must be between 0 and 1")
         largest = max(largest, min(1.0, (len(p_values) - rank) * p))
-        adjusted[place] = largest
+        adjusted[position] = largest
     return tuple(adjusted)

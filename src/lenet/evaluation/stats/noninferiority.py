@@ -45,7 +45,7 @@ def score_interval(counts: PairedCounts, confidence: float = CONFIDENCE) -> tupl
     """Return the interval of the difference of errors a - b, low and high in percentage points.
 
     All differences that Tango's score test does not reject (Statistics in Medicine 17, 1998, 891-908). Unlike Wald's
-    it stays within ±100 points and has a width where no image tells the two apart.
+    it stays within ±100 points and has a width where the two differ in no image.
 
     Raises:
         LenetError: no such confidence.
@@ -63,7 +63,7 @@ def noninferiority(counts: PairedCounts, margin: float, confidence: float = CONF
     hypothesis, and only data that speak against it let a pass. Too few images do not pass.
 
     Args:
-        counts: how often each network misread the images.
+        counts: how often each network misclassified the images.
         margin: more than 0 and less than 100 percentage points.
         confidence: between 0 and 1; the test's level is what it leaves.
 
@@ -84,13 +84,13 @@ def pass_probability(
 ) -> float:
     """Return how often `noninferiority` passes a network that is truly worse by `difference`.
 
-    The two counts of images that one network alone misreads follow a multinomial distribution; for each count of b's
-    the largest of a's that still passes is looked up, since fewer errors of a never fail.
+    The two counts of images that one network alone misclassifies follow a multinomial distribution; for each of b's
+    the largest of a's that still passes is found, since fewer errors of a never fail.
 
     Args:
         n: images.
-        discordant: how many of them one network alone misreads, as counted in two that were compared; networks that
-            differ by `difference` are taken to tell as many apart, or as many as that difference needs.
+        discordant: how many of them one network alone misclassifies, as counted in two that were compared; networks
+            that differ by `difference` are taken to differ in as many, or as many as that difference needs.
         difference: true error of a minus that of b, in percentage points, at least 0.
         margin: as `noninferiority` takes it.
         confidence: as `noninferiority` takes it.
@@ -130,7 +130,7 @@ def _score(counts: PairedCounts, delta: float) -> float:
     """Return Tango's statistic for a difference a - b of `delta` (a fraction): standard normal were it the true one."""
     n, a, b = counts.n, counts.only_a, counts.only_b
     distance = a - b - n * delta
-    # The likeliest share of images that b alone misreads, given delta, is the larger root of
+    # The likeliest share of images that b alone misclassifies, given delta, is the larger root of
     # 2n q² + linear q - b delta (1 - delta) = 0.
     linear = (2 * n - a + b) * delta - a - b
     root = math.sqrt(max(0.0, linear * linear + 8 * n * b * delta * (1.0 - delta)))

@@ -13,13 +13,13 @@ from lenet.evaluation.metrics import PERCENT
 
 @dataclass(frozen=True)
 class PairedCounts:
-    """How often two networks misread the same images.
+    """How often two networks misclassify the same images.
 
     Attributes:
         n: images.
-        both: misread by both.
-        only_a: misread by a alone.
-        only_b: misread by b alone.
+        both: misclassified by both.
+        only_a: misclassified by a alone.
+        only_b: misclassified by b alone.
     """
 
     n: int
@@ -43,23 +43,23 @@ class PairedCounts:
         return PERCENT * (self.only_a - self.only_b) / self.n
 
 
-def count_pairs(misread_a: NDArray[np.bool_], misread_b: NDArray[np.bool_]) -> PairedCounts:
-    """Count the images that both networks, or one of them alone, misread.
+def count_pairs(wrong_a: NDArray[np.bool_], wrong_b: NDArray[np.bool_]) -> PairedCounts:
+    """Count the images that both networks, or one of them alone, misclassify.
 
     Args:
-        misread_a: bool [n], the images that network a misreads, as `measures.misclassified` gives them.
-        misread_b: bool [n], the same for b, in the same order.
+        wrong_a: bool [n], the images that network a misclassifies, as `metrics.misclassified` gives them.
+        wrong_b: bool [n], the same for b, in the same order.
 
     Raises:
         LenetError: the two are not bool vectors of one length, or there is not one image.
     """
-    if misread_a.ndim != 1 or misread_b.ndim != 1 or misread_a.dtype != bool or misread_b.dtype != bool:
-        kinds = f"{misread_a.dtype}{list(misread_a.shape)} and {misread_b.dtype}{list(misread_b.shape)}"
+    if wrong_a.ndim != 1 or wrong_b.ndim != 1 or wrong_a.dtype != bool or wrong_b.dtype != bool:
+        kinds = f"{wrong_a.dtype}{list(wrong_a.shape)} and {wrong_b.dtype}{list(wrong_b.shape)}"
         raise LenetError(f"{kinds} are not two bool [n]: one true or false for each image is needed")
-    if len(misread_a) != len(misread_b):
-        raise LenetError(f"{len(misread_a):,} and {len(misread_b):,} images cannot be paired: score both on the same")
-    if not len(misread_a):
+    if len(wrong_a) != len(wrong_b):
+        raise LenetError(f"{len(wrong_a):,} and {len(wrong_b):,} images cannot be paired: score both on the same")
+    if not len(wrong_a):
         raise LenetError("no image: nothing can be compared")
-    both = int(np.count_nonzero(misread_a & misread_b))
-    only_a, only_b = int(np.count_nonzero(misread_a)) - both, int(np.count_nonzero(misread_b)) - both
-    return PairedCounts(len(misread_a), both, only_a, only_b)
+    both = int(np.count_nonzero(wrong_a & wrong_b))
+    only_a, only_b = int(np.count_nonzero(wrong_a)) - both, int(np.count_nonzero(wrong_b)) - both
+    return PairedCounts(len(wrong_a), both, only_a, only_b)
