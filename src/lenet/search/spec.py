@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lenet.config.compose import compose, compose_tree
-from lenet.config.hydra_errors import translate_hydra_errors
 from lenet.config.schema import Config, parse_config
-from lenet.config.validation import flatten, parse
+from lenet.config.validation import parse
 from lenet.core.atomic_io import canonical_json, sha256_bytes
 from lenet.core.errors import ConfigError
 from lenet.core.project import Project
@@ -117,7 +116,7 @@ def read_spec(project: Project, words: Sequence[str]) -> SearchSpec:
     for word in typed:
         if own_key := OWN.get(word.lstrip("+").partition("=")[0]):
             raise ConfigError(f"{word}: a search has a setting for it; use {own_key}=…")
-        for name in _fields_set_by(project.conf, word) & {one.name for one in space.parameters}:
+        for name in [one.name for one in space.parameters if _sets(project.conf, word, one.name)]:
             file = f"conf/{GROUP}/{chosen[-1].partition('=')[2]}.yaml"
             raise ConfigError(f"{word}: is searched by {file}; take it out of the space with ~{WHERE}.{name}")
     return make_spec(project, search, space, [*search.base, *typed], partial(compose, project))
@@ -189,18 +188,13 @@ def _group_choices(conf: Path, assignment: Assignment) -> GroupChoices:
     return tuple((name, value) for name, value in assignment.items() if group_of(conf, name))
 
 
-def _fields_set_by(conf: Path, word: str) -> set[str]:
-    """Return the fields that an override sets by name; a group's choice sets `<group>.name` alone."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    with translate_hydra_errors(conf):
-        (override,) = OverridesParser.create().parse_overrides([word])
-    key, value = override.key_or_group, override.value()
-    if override.is_delete() or override.package is not None:
-        return set()
-    if isinstance(value, dict):
-        return {f"{key}.{name}" for name, _ in flatten(value)}
-    return {f"{key.replace('/', '.')}.name"} if (conf / key).is_dir() else {key}
+def _sets(conf: Path, word: str, field: str) -> bool:
+    """Say whether an override sets a field of the config: by its name, by its group's choice, or in a `{…}`."""
+    key, _, value = word.lstrip("+").partition("=")
+    name = key.replace("/", ".")
+    if value.startswith("{"):
+        return field.startswith(f"{name}.")
+    return field == (f"{name}.name" if (conf / key).is_dir() else name)
 
 
 def _with_budget(config: Config, search: SearchConfig) -> Config:
