@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from lenet.core.errors import ConfigError, LenetError, Stopped
-from lenet.core.urls import STUDY_VARIABLE, with_password, without_password
+from lenet.core.errors import ConfigError, Stopped
+from lenet.core.urls import with_password
 
 logger = logging.getLogger(__name__)
 
 HOST, PORT = "127.0.0.1", 8080
-SERVE = f"""
-import os, sys
-from optuna_dashboard import run_server
-run_server(os.environ[{STUDY_VARIABLE!r}], sys.argv[1], int(sys.argv[2]))
-"""
-"""The dashboard's own command takes the URL as an argument, which other users of the machine can read."""
-
-SHUTDOWN_TIMEOUT = 5.0
 
 
 def check_dashboard() -> None:
@@ -40,45 +30,40 @@ def check_dashboard() -> None:
         )
 
 
-def free_port() -> int:
-    """Return the dashboard's usual port, or another free one where that is in use."""
-    for port in (PORT, 0):
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind((HOST, port))
-            except OSError:
-                continue
-            return int(listener.getsockname()[1])
-    raise LenetError(f"--dashboard: {HOST} has no free port")
-
-
 @contextmanager
 def dashboard(url: str) -> Iterator[None]:
     """Serve the dashboard of a database of studies within the block, and until Ctrl-C after it.
 
+    It has its usual port, or another free one where that is in use.
+
     Args:
         url: the database, without a password.
     """
-    port = free_port()
-    words = [sys.executable, "-c", SERVE, HOST, str(port)]
-    environment = os.environ | {STUDY_VARIABLE: with_password(url)}
-    process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    logger.info(f"dashboard: http://{HOST}:{port}/")
+    from optuna_dashboard import wsgi
+
+    app = wsgi(with_password(url))
+    try:
+        server = make_server(HOST, PORT, app, _Server, _QuietHandler)
+    except OSError:
+        server = make_server(HOST, 0, app, _Server, _QuietHandler)
+    threading.Thread(target=server.serve_forever, name="dashboard", daemon=True).start()
+    logger.info(f"dashboard: http://{HOST}:{server.server_port}/")
     try:
         yield
         logger.info("the search is over; the dashboard runs until Ctrl-C")
         try:
-            _, errors = process.communicate()
+            threading.Event().wait()
         except (Stopped, KeyboardInterrupt):
             return
-        last = next((line for line in reversed(errors.splitlines()) if line.strip()), "no message")
-        raise ConfigError(f"--dashboard: ended with code {process.returncode}: {without_password(last)}")
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(SHUTDOWN_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        server.shutdown()
+        server.server_close()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class's name)
+        """Log no requests."""
