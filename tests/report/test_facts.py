@@ -122,7 +122,7 @@ def test_one_variant_has_no_runner_up() -> None:
 
 
 def network(*errors: float) -> dict[str, Any]:
-    levels = {"shift": 3.0, "rotation": 30.0, "Gaussian noise": 0.3, "salt and pepper": 0.1}
+    levels = {"shift": 10.0, "rotation": 30.0, "Gaussian noise": 0.3, "salt and pepper": 0.1}
     curves = [
         {"distortion": kind, "unit": "pixels there", "levels": [0.0, level, 2 * level], "errors": [0.5, error, 99.0]}
         for (kind, level), error in zip(levels.items(), errors, strict=True)
@@ -137,7 +137,7 @@ def test_distorted_errors_are_means_over_the_seeds_at_one_strength() -> None:
     }
     rows = distortion_rows(networks)
     assert [(row["kind"], row["level"], row["unit"]) for row in rows[:2]] == [
-        ("shift", 3.0, "pixels there"),
+        ("shift", 10.0, "pixels there"),
         ("rotation", 30.0, "pixels there"),
     ]
     assert [row["errors"]["tanh"]["mean"] for row in rows] == [1.5, 3.0, 4.5, 6.0]

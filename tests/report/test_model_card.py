@@ -22,7 +22,7 @@ def over_seeds(mean: float, n: int = 3) -> dict[str, Any]:
 
 
 def quality(seed: int, run: str) -> dict[str, Any]:
-    kinds = {"shift": 3.0, "rotation": 30.0, "Gaussian noise": 0.3, "salt and pepper": 0.1}
+    kinds = {"shift": 10.0, "rotation": 30.0, "Gaussian noise": 0.3, "salt and pepper": 0.1}
     curves = [
         {"distortion": kind, "unit": "units", "levels": [0.0, level], "errors": [1.0, 10.0 + seed], "images": 2000}
         for kind, level in kinds.items()

@@ -22,8 +22,8 @@ Trained = Mapping[str, Sequence[TrainedModel]]
 ErrorsBySeed = Mapping[str, Mapping[int, float]]
 """For each variant its validation error in percent, by seed."""
 
-LEVELS = {"shift": 3.0, "rotation": 30.0, "Gaussian noise": 0.3, "salt and pepper": 0.1}
-"""Of each kind of distortion the one strength that a table has room for; the picture has them all."""
+LEVELS = {"shift": 10.0, "rotation": 30.0, "Gaussian noise": 0.3, "salt and pepper": 0.1}
+"""The strength that tables show of each kind of distortion, or the measured one next to it; the figure has all."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,10 @@ def _pair(quality: Tree, best: str, second: str) -> Tree | None:
 def distortion_rows(networks: Mapping[str, list[Tree]]) -> list[dict[str, Any]]:
     """Return for each kind of LEVELS its unit and strength, and each variant's error in percent over its seeds."""
     found = []
-    for kind, level in LEVELS.items():
-        errors = {name: vars(spread([error_at(one, kind, level) for one in own])) for name, own in networks.items()}
+    for kind, shown in LEVELS.items():
         curve = next(one for one in next(iter(networks.values()))[0]["robustness"] if one["distortion"] == kind)
+        level = min(curve["levels"], key=lambda one: abs(one - shown))
+        errors = {name: vars(spread([error_at(one, kind, level) for one in own])) for name, own in networks.items()}
         found.append({"kind": kind, "level": level, "unit": curve["unit"], "errors": errors})
     return found
 
