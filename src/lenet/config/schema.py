@@ -63,7 +63,9 @@ class DataConfig:
     validation_size: Annotated[int, Bounds(low=0)]
     """Images held out of the official training set, the same ones for every run; 0 trains on all."""
     origin: OriginConfig | None = None
-    """Where the files come from; only fetching reads it."""
+    """Where IDX files come from; only fetching reads it."""
+    image_folder: str | None = None
+    """In place of `origin`: a folder with train/<class>/*.png and test/<class>/*.png, relative to the project."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -236,9 +238,9 @@ class Config:
         return identity_of(self.tree())
 
     def tree(self) -> dict[str, Any]:
-        """Return every knob as a plain tree, without the data set's origin."""
+        """Return every knob as a plain tree, without where the data comes from."""
         tree = asdict(self)
-        del tree["data"]["origin"]
+        del tree["data"]["origin"], tree["data"]["image_folder"]
         tree["data"]["classes"] = list(self.data.classes)
         return tree
 

@@ -13,6 +13,7 @@ from lenet.core.project import Project
 from lenet.core.yaml_loader import read_yaml
 from lenet.data.arrays import CARD
 from lenet.data.download.fetch import fetch
+from lenet.data.image_folder import copy_images
 from lenet.data.prepare import prepare
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,30 @@ def load_data_config(conf: Path, name: str) -> DataConfig:
     return data
 
 
+def fetch_dataset(project: Project, data: DataConfig, extra_folder: Path | None = None) -> None:
+    """Bring a data set's files to data/raw/<name>.
+
+    Args:
+        project: where data lives.
+        data: the data set.
+        extra_folder: a folder that is tried before the config's sources.
+
+    Raises:
+        ConfigError: the config does not say where the files come from.
+        DataError: the files cannot be had, or are not what they should be.
+    """
+    raw = project.raw(data.name)
+    if data.image_folder is not None:
+        with locked(raw.parent / f".{data.name}.lock"):
+            copy_images(extra_folder or project.root / data.image_folder, raw, data.classes)
+    elif data.origin is not None:
+        fetch(data.origin, raw, name=data.name, extra_folder=extra_folder)
+    else:
+        raise ConfigError(
+            f"{project.conf / GROUP / data.name}.yaml: data.origin is missing: nothing says where to fetch {data.name}"
+        )
+
+
 def ensure_prepared(project: Project, name: str) -> Path:
     """Return the folder of the prepared data set, after fetching and preparing it where there is no card yet.
 
@@ -57,15 +82,11 @@ def ensure_prepared(project: Project, name: str) -> Path:
     if (prepared / CARD).is_file():
         return prepared
     data = load_data_config(project.conf, name)
-    if data.origin is None:
-        raise ConfigError(
-            f"{project.conf / GROUP / name}.yaml: data.origin is missing: nothing says where to fetch {name}"
-        )
     # Not the lock of `prepare`, which is taken within: a process cannot wait for itself.
     lock = prepared.parent / f".{name}.ensure.lock"
     with locked(lock, lambda holder: logger.info(f"{name}: waiting for process {holder}, which prepares it")):
         if not (prepared / CARD).is_file():
-            fetch(data.origin, project.raw(name), name=name)
+            fetch_dataset(project, data)
             prepare(data, project.raw(name), prepared)
             logger.info(f"{name}: prepared in {prepared}")
     return prepared

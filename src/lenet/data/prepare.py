@@ -1,4 +1,4 @@
-"""From the four original files to arrays that load at once, and a card that says what they are.
+"""From the original files to arrays that load at once, and a card that says what they are.
 
 train/images.npy  uint8 [n, c, h, w]       test/images.npy  uint8 [m, c, h, w]
 train/labels.npy  uint8 [n]                test/labels.npy  uint8 [m]
@@ -29,13 +29,14 @@ from lenet.core.file_lock import locked
 from lenet.data.arrays import ARRAYS, CARD, FORMAT, TEST_ARRAYS, TRAIN_ARRAYS, channel_statistics
 from lenet.data.download.fetch import origin_files
 from lenet.data.idx import read_images, read_labels
+from lenet.data.image_folder import PARTS, folder_digest, read_part
 from lenet.data.split import split, stratified_order
 
 Array = NDArray[Any]
 
 
 def prepare(data: DataConfig, raw: Path, prepared: Path) -> dict[str, Any]:
-    """Check the four files in `raw`, write the arrays and the card to `prepared`, and return the card.
+    """Check the original files in `raw`, write the arrays and the card to `prepared`, and return the card.
 
     The same files give the same bytes. The card is removed first and written last, so that whenever there is one, it
     fits the arrays.
@@ -43,15 +44,19 @@ def prepare(data: DataConfig, raw: Path, prepared: Path) -> dict[str, Any]:
     Raises:
         ConfigError: `data` has no origin, or its sizes are not possible.
         DamagedError: a file is missing or is not the one the origin names.
-        DataError: a file is no IDX file, or the files do not fit each other, the classes, or the shape.
+        DataError: a file is no IDX file or no image, or the files do not fit each other, the classes, or the shape.
     """
-    if data.origin is None:
+    if data.image_folder is not None:
+        arrays, raw_digests = _read_image_folder(data, raw), {"images": folder_digest(raw, data.classes)}
+    elif data.origin is not None:
+        files = origin_files(data.origin)
+        for file in files.values():
+            check_digest(raw / file.name, file.sha256, f"run: lenet fetch {data.name}")
+        raw_digests = {file.name: file.sha256 for file in files.values()}
+        arrays = _read_arrays(data, {role: raw / file.name for role, file in files.items()})
+    else:
         raise ConfigError(f"data.origin is missing: preparing {data.name} needs the digests of its files")
-    raw_digests = {}
-    for file in origin_files(data.origin).values():
-        check_digest(raw / file.name, file.sha256, f"run: lenet fetch {data.name}")
-        raw_digests[file.name] = file.sha256
-    arrays = _read_arrays(data, {role: raw / file.name for role, file in origin_files(data.origin).items()})
+    arrays["train/order.npy"] = stratified_order(arrays["train/labels.npy"])
     train, validation = split(arrays["train/order.npy"], data.train_size, data.validation_size)
     mean, deviation = channel_statistics(arrays["train/images.npy"][train])
     with locked(prepared.parent / f".{data.name}.lock"):
@@ -79,7 +84,7 @@ def prepare(data: DataConfig, raw: Path, prepared: Path) -> dict[str, Any]:
 
 def _read_arrays(data: DataConfig, paths: Mapping[str, Path]) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
-    for part in ("train", "test"):
+    for part in PARTS:
         images_path, labels_path = paths[f"{part}_images"], paths[f"{part}_labels"]
         images, labels = read_images(images_path), read_labels(labels_path, len(data.classes))
         if images.shape[1:] != data.image_shape:
@@ -92,7 +97,13 @@ def _read_arrays(data: DataConfig, paths: Mapping[str, Path]) -> dict[str, Array
                 f"{labels_path}: has {len(labels)} labels for the {len(images)} images of {images_path.name}"
             )
         arrays |= {f"{part}/images.npy": images, f"{part}/labels.npy": labels}
-    arrays["train/order.npy"] = stratified_order(arrays["train/labels.npy"])
+    return arrays
+
+
+def _read_image_folder(data: DataConfig, raw: Path) -> dict[str, Array]:
+    arrays: dict[str, Array] = {}
+    for part in PARTS:
+        arrays[f"{part}/images.npy"], arrays[f"{part}/labels.npy"] = read_part(raw, data, part)
     return arrays
 
 

@@ -16,10 +16,12 @@ import yaml
 
 from lenet.config.networks import NETWORKS, builder_module
 from lenet.config.params import Params
+from lenet.config.schema import DataConfig
 from lenet.core.atomic_io import canonical_json, remove, sha256_bytes, sha256_file, write_text
 from lenet.core.paths import STAGE_INPUTS
 from lenet.core.project import Project
 from lenet.data.datasets import load_data_config
+from lenet.data.image_folder import folder_digest
 from lenet.pipeline.search_stages import search_words
 from lenet.runs.fingerprint import PACKAGE, code_digest, digest_sources
 from lenet.search.spec import read_spec
@@ -61,7 +63,14 @@ TEMPLATES = "report/templates/*"
 
 CODE = {
     "prepare": Code(
-        "lenet.data.prepare", ("lenet.data.idx", "lenet.data.prepare", "lenet.data.arrays", "lenet.data.split")
+        "lenet.data.prepare",
+        (
+            "lenet.data.idx",
+            "lenet.data.image_folder",
+            "lenet.data.prepare",
+            "lenet.data.arrays",
+            "lenet.data.split",
+        ),
     ),
     "train": Code("lenet.pipeline.outs", ("lenet.pipeline.outs", "lenet.pipeline.dvc_metrics", "lenet.evaluation")),
     "search": Code(
@@ -126,7 +135,7 @@ def resolve_inputs(project: Project, params: Params) -> dict[str, dict[str, Any]
     spec = read_spec(project, search_words(params))
     budget = {"trials": spec.search.trials, "minutes": spec.search.minutes}
     inputs: dict[str, dict[str, Any]] = {
-        "fetch": {"name": data.name, "origin": tree["origin"]},
+        "fetch": {"name": data.name, "origin": tree["origin"]} | _pictures(project, data),
         "prepare": tree,
         "search": spec.identity() | {"budget": budget},
     }
@@ -134,6 +143,13 @@ def resolve_inputs(project: Project, params: Params) -> dict[str, dict[str, Any]
         digests = {"training": {name: code_digest(name) for name in NETWORKS}} if stage in TRAINING else {}
         inputs[stage] = inputs.get(stage, {}) | {"code": digests | {"stage": code.digest()}}
     return inputs
+
+
+def _pictures(project: Project, data: DataConfig) -> dict[str, str]:
+    """Return the digest of a data set that is a folder of images: the fetch stage copies them when they change."""
+    if data.image_folder is None:
+        return {}
+    return {"images": folder_digest(project.root / data.image_folder, data.classes)}
 
 
 def write_inputs(project: Project, inputs: dict[str, dict[str, Any]]) -> list[Path]:

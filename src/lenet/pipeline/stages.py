@@ -21,8 +21,7 @@ from lenet.core.paths import (
 )
 from lenet.core.processes import default_workers
 from lenet.core.project import Project
-from lenet.data.datasets import load_data_config
-from lenet.data.download.fetch import fetch
+from lenet.data.datasets import fetch_dataset, load_data_config
 from lenet.data.prepare import prepare
 from lenet.evaluation.metrics import Spread
 from lenet.execution.local import RunRequest, run_all
@@ -117,10 +116,7 @@ def _histories(path: Path) -> list[list[dict[str, float]]]:
 
 def fetch_set(project: Project, name: str, folder: Path | None, tell: Callable[[str], None]) -> None:
     """Bring a data set's files to data/raw/<name>, from `folder` first where one is named."""
-    origin = load_data_config(project.conf, name).origin
-    if origin is None:
-        raise ConfigError(f"conf/data/{name}.yaml: data.origin is missing: nothing says where to fetch {name}")
-    fetch(origin, project.raw(name), name=name, extra_folder=folder)
+    fetch_dataset(project, load_data_config(project.conf, name), folder)
 
 
 def prepare_set(project: Project, name: str, tell: Callable[[str], None]) -> None:
