@@ -28,7 +28,7 @@ from lenet.runs.table import print_runs, read_row
 from lenet.tracking.entities import TrackedRun, evaluation
 from lenet.tracking.run_ref import RECORD, MlflowRunRef, SyncRecord, recorded_run_ref, write_record
 from lenet.tracking.search_sync import DESCRIPTION, SUMMARY, read_search
-from lenet.tracking.sync import Failures, find_unsynced
+from lenet.tracking.sync import find_unsynced
 
 URI = "sqlite:////elsewhere/mlflow.db"
 MakeRun = Callable[[int], RunDir]
@@ -134,9 +134,9 @@ def test_a_damaged_file_is_said_and_the_others_are_shown(
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
     assert ("DAMAGED" in rows[bad.short]) == (name != "evaluation.json")
     assert "FINISHED" in rows[good.short]
-    failures = Failures()
-    assert [one.tracked for one in find_unsynced(project, failures)] == [TrackedRun(good)]
-    assert list(failures) == [TrackedRun(bad)]
+    unsynced, failures = find_unsynced(project)
+    assert [one.tracked for one in unsynced] == [TrackedRun(good)]
+    assert [one.tracked for one in failures] == [TrackedRun(bad)]
     (found,) = check_runs(project)
     assert found.level == Level.PROBLEM
     assert found.text.startswith(f"{bad.short}: {name}: ")

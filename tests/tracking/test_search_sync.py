@@ -9,7 +9,7 @@ from lenet.core.atomic_io import write_json
 from lenet.tracking.entities import study_of
 from lenet.tracking.run_sync import differences
 from lenet.tracking.search_sync import TrackedSearch
-from lenet.tracking.sync import Failures, find_unsynced, synchronize
+from lenet.tracking.sync import find_unsynced, synchronize
 
 
 def test_search_is_shown_and_shown_again_after_its_rows_are_lost(lab: Lab) -> None:
@@ -33,7 +33,7 @@ def test_search_is_shown_and_shown_again_after_its_rows_are_lost(lab: Lab) -> No
     assert run.data.metrics["search/trials_complete"] == 2
     assert run.data.params["search.space.x"] == "1"
     lab.execute(*(f"delete from {table}" for table in ("metrics", "latest_metrics", "params", "tags", "runs")))
-    assert [one.tracked.folder for one in find_unsynced(lab.project, Failures())] == [folder]
+    assert [one.tracked.folder for one in find_unsynced(lab.project)[0]] == [folder]
     assert synchronize(lab.project)
     (again,) = lab.runs()
     assert (again.info.run_id != run.info.run_id, again.info.status) == (True, "FINISHED")

@@ -11,13 +11,13 @@ from tracked import Lab, expected_points
 from lenet.config.schema import Config
 from lenet.runs.run_dir import run_dir_for
 from lenet.tracking.run_sync import is_up_to_date
-from lenet.tracking.sync import Failures, find_unsynced, synchronize
+from lenet.tracking.sync import find_unsynced, synchronize
 
 MakeConfig = Callable[..., Config]
 
 
 def unsynced(lab: Lab) -> list[str]:
-    return [one.tracked.name for one in find_unsynced(lab.project, Failures())]
+    return [one.tracked.name for one in find_unsynced(lab.project)[0]]
 
 
 def shown_fingerprints(lab: Lab) -> set[str]:
@@ -87,7 +87,7 @@ def test_runs_that_cannot_be_shown_are_named_in_one_line_and_the_others_shown(
 
 def test_store_is_the_one_of_the_last_request(lab: Lab, make_config: MakeConfig) -> None:
     run = lab.train(make_config(tracking__uri="http://127.0.0.1:9"))
-    assert [one.uri for one in find_unsynced(lab.project, Failures())] == ["http://127.0.0.1:9"]
+    assert [one.uri for one in find_unsynced(lab.project)[0]] == ["http://127.0.0.1:9"]
     lab.train(make_config())
     assert synchronize(lab.project)
     assert shown_fingerprints(lab) == {run.fingerprint}

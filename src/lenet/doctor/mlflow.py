@@ -14,7 +14,7 @@ from lenet.runs.run_dir import all_runs
 from lenet.tracking.entities import TrackedRun
 from lenet.tracking.store import tracking_uri
 from lenet.tracking.store_errors import database_path
-from lenet.tracking.sync import Failures, find_unsynced
+from lenet.tracking.sync import find_unsynced
 
 BUSY_SECONDS = 5.0
 HTTP_SECONDS = 5.0
@@ -66,7 +66,8 @@ def _check_store(project: Project, uri: str) -> list[Finding]:
 
 def _check_content(project: Project, uri: str) -> list[Finding]:
     findings = []
-    for one in find_unsynced(project, Failures()):  # the checks of runs and searches report the damaged ones
+    unsynced, _ = find_unsynced(project)  # the checks of runs and searches report the damaged ones
+    for one in unsynced:
         kind = "run" if isinstance(one.tracked, TrackedRun) else "search"
         text = f"{kind} {one.tracked.name} differs in MLflow: {join_names(one.differences)}"
         findings.append(warning(text, SYNC))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from lenet.core.atomic_io import remove_half_written
 from lenet.core.errors import ConfigError, DamagedError, LenetError
@@ -26,15 +26,8 @@ MAX_NAMED = 3
 """Runs that a line names of those with the same failure."""
 
 
-@dataclass(frozen=True)
-class Unsynced:
-    """A run or a search that its store does not show as it is.
-
-    Attributes:
-        tracked: the run or the search.
-        uri, experiment: its store and experiment.
-        differences: what differs, such as `metric val/error`.
-    """
+class Unsynced(NamedTuple):
+    """A run or a search that its store does not show as it is, and what differs, such as `metric val/error`."""
 
     tracked: Tracked
     uri: str
@@ -42,71 +35,30 @@ class Unsynced:
     differences: list[str]
 
 
-class Failures:
-    """What could not be shown, by the reason."""
+class Failure(NamedTuple):
+    """A run or a search that cannot be shown, and why."""
 
-    def __init__(self) -> None:
-        self._by_reason: dict[str, list[Tracked]] = {}
-
-    def add(self, tracked: Tracked, error: Exception) -> None:
-        """Note one."""
-        self._by_reason.setdefault(str(error), []).append(tracked)
-
-    def __iter__(self) -> Iterator[Tracked]:
-        for failed in self._by_reason.values():
-            yield from failed
-
-    def log(self) -> None:
-        """Log one line a reason."""
-        for text, failed in self._by_reason.items():
-            more = f" and {len(failed) - MAX_NAMED} more" if len(failed) > MAX_NAMED else ""
-            logger.warning("not shown: %s%s: %s", ", ".join(one.name for one in failed[:MAX_NAMED]), more, text)
+    tracked: Tracked
+    error: Exception
 
 
-class Stores:
-    """The stores in use; one that is away is tried once."""
+def find_unsynced(project: Project) -> tuple[list[Unsynced], list[Failure]]:
+    """Return the runs and searches that their stores do not show as they are, and the damaged ones.
 
-    def __init__(self, project: Project) -> None:
-        self._project = project
-        self._open: dict[tuple[str, str], RunSync] = {}
-        self._away: dict[str, StoreAwayError] = {}
-
-    def send(self, tracked: Tracked, uri: str, experiment: str) -> None:
-        """Send what a store lacks.
-
-        Raises:
-            LenetError, OSError: it is away or refuses.
-        """
-        if uri in self._away:
-            raise self._away[uri]
-        sync = self._open.setdefault((uri, experiment), RunSync(self._project, uri, experiment))
-        try:
-            with store_errors(uri, REMEDY):
-                sync.send_tracked(tracked)
-        except StoreAwayError as error:
-            self._away[uri] = error
-            raise
-
-
-def find_unsynced(project: Project, failures: Failures) -> list[Unsynced]:
-    """Return the runs and searches that their stores do not show as they are; those being worked at are skipped.
-
-    Args:
-        project: where they lie.
-        failures: takes those that are damaged or whose URI is not a store's.
+    Those that a process works at are skipped: it keeps MLflow up to date itself.
     """
     tracked: list[Tracked] = [*map(TrackedRun, all_runs(project)), *map(TrackedSearch, search_folders(project.home))]
-    found = []
+    unsynced, failures = list[Unsynced](), list[Failure]()
     for one in tracked:
+        if one.is_busy:
+            continue
         try:
-            if one.is_busy:
-                continue
             uri, experiment = requested_destination(project, one.identity())
             if differing := differences(one, uri):
-                found.append(Unsynced(one, uri, experiment, differing))
-        except (DamagedError, ConfigError) as error:
-            failures.add(one, error)
-    return found
+                unsynced.append(Unsynced(one, uri, experiment, differing))
+        except (DamagedError, ConfigError) as error:  # ConfigError: its URI is not a store's
+            failures.append(Failure(one, error))
+    return unsynced, failures
 
 
 def synchronize(project: Project) -> bool:
@@ -121,28 +73,52 @@ def synchronize(project: Project) -> bool:
         remove_half_written(folder)
     uri = tracking_uri(project)
     follow_home(project, uri)
-    failures, stores, sent = Failures(), Stores(project), list[TrackedRun]()
-    for one in find_unsynced(project, failures):
-        try:
-            stores.send(one.tracked, one.uri, one.experiment)
-        except (LenetError, OSError) as error:
-            failures.add(one.tracked, error)
-        else:
-            sent += [one.tracked] if isinstance(one.tracked, TrackedRun) else []
-    shown = len(all_runs(project)) - sum(isinstance(one, TrackedRun) for one in failures)
+    unsynced, failures = find_unsynced(project)
+    failures += _send(project, unsynced)
+    failed = [one.tracked for one in failures]
+    sent = [one.tracked.run for one in unsynced if isinstance(one.tracked, TrackedRun) and one.tracked not in failed]
+    shown = len(all_runs(project)) - sum(isinstance(one, TrackedRun) for one in failed)
     logger.info("MLflow at %s shows %d runs (%d brought up to date)", without_password(uri), shown, len(sent))
-    for killed in [one.run for one in sent if one.run.state() == KILLED]:
-        logger.info("%s: killed after epoch %d; the same command goes on", killed.short, len(killed.history()))
-    failures.log()
-    return not list(failures)
+    for run in sent:
+        if run.state() == KILLED:
+            logger.info("%s: killed after epoch %d; the same command goes on", run.short, len(run.history()))
+    _log(failures)
+    return not failures
 
 
 def synchronize_search(project: Project, folder: Path) -> None:
     """Bring MLflow up to date with a search; where that fails, it is logged, and `lenet sync` makes up for it."""
     search = TrackedSearch(folder)
-    try:
-        uri, experiment = requested_destination(project, search.identity())
-        if differences(search, uri):
-            Stores(project).send(search, uri, experiment)
-    except (LenetError, OSError) as error:
-        logger.warning("%s: not shown: %s", search.name, error)
+    uri, experiment = requested_destination(project, search.identity())
+    if differing := differences(search, uri):
+        _log(_send(project, [Unsynced(search, uri, experiment, differing)]))
+
+
+def _send(project: Project, unsynced: Sequence[Unsynced]) -> list[Failure]:
+    """Send what the stores lack, and return what failed; a store that is away is tried once."""
+    syncs: dict[tuple[str, str], RunSync] = {}
+    away: dict[str, StoreAwayError] = {}
+    failures = []
+    for tracked, uri, experiment, _ in unsynced:
+        if uri in away:
+            failures.append(Failure(tracked, away[uri]))
+            continue
+        sync = syncs.setdefault((uri, experiment), RunSync(project, uri, experiment))
+        try:
+            with store_errors(uri, REMEDY):
+                sync.send_tracked(tracked)
+        except (LenetError, OSError) as error:
+            failures.append(Failure(tracked, error))
+            if isinstance(error, StoreAwayError):
+                away[uri] = error
+    return failures
+
+
+def _log(failures: Sequence[Failure]) -> None:
+    """Log one line for each reason."""
+    names: dict[str, list[str]] = {}
+    for tracked, error in failures:
+        names.setdefault(str(error), []).append(tracked.name)
+    for reason, failed in names.items():
+        more = f" and {len(failed) - MAX_NAMED} more" if len(failed) > MAX_NAMED else ""
+        logger.warning("not shown: %s%s: %s", ", ".join(failed[:MAX_NAMED]), more, reason)
