@@ -102,7 +102,7 @@ def test_no_password_is_printed_written_sent_or_shown(tiny: Shell, tmp_path: Pat
         rest = [
             shell.run(command, check=False)
             for command in (
-                f"python train.py -m {TINY} hydra/sweeper=optuna hydra.sweeper.n_trials=1 seed=1,2",
+                f"python train.py -m {TINY} hydra/sweeper=optuna hydra.sweeper.n_trials=1 model.activation=tanh,relu",
                 "lenet sync",
                 "lenet ui",
                 'lenet gate --against "$MLFLOW_TRACKING_URI"',

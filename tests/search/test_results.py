@@ -26,12 +26,12 @@ def folder(tmp_path: Path) -> Path:
 def test_copying_leaves_other_files_alone(folder: Path, tmp_path: Path) -> None:
     into = tmp_path / "thesis.2026"
     (into / "plots").mkdir(parents=True)
-    for name in ("plots/mine.png", "plots/front.png", "chapter.md"):
+    for name in ("plots/mine.png", "plots/importance.png", "chapter.md"):
         (into / name).write_text("mine")
     copy_results(folder, into)
     assert (into / "plots" / "mine.png").read_text() == "mine"
     assert (into / "chapter.md").read_text() == "mine"
-    assert not (into / "plots" / "front.png").exists()  # of another search, which had two objectives
+    assert not (into / "plots" / "importance.png").exists()  # of another search, which had more trials
     assert (into / "plots" / "history.png").read_text() == "plots/history.png"
     assert (into / "best.yaml").read_text() == "best.yaml"
     assert (tmp_path / "thesis.2026.html").read_text() == "search.html"

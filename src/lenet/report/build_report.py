@@ -36,7 +36,6 @@ SEARCH_PLOTS = {
     "importance.png": "Importance of each field for the best trials",
     "parallel.png": "Every complete trial across the fields",
     "learning.png": "Each trial's validation error by epoch",
-    "front.png": "Trials that no other trial beats in both objectives",
 }
 
 

@@ -239,10 +239,10 @@ class SearchRunner:
             from lenet.search.page import write_page
             from lenet.search.plots.draw_search import draw_search
 
-            objectives = self._spec.search.objectives
             study, best = self._study.snapshot(trials), next(iter(ranked(records)), None)
-            draw_search(study, records, self._spec.space, objectives, self.folder / PLOTS)
-            write_page(study, records, objectives, self._command(best) if best else None, self.folder / PAGE)
+            draw_search(study, records, self._spec.space, self.folder / PLOTS)
+            command = self._command(best) if best else None
+            write_page(study, records, self._spec.search.objectives, command, self.folder / PAGE)
             write_text(drawn, table)
         synchronize_search(self._project, self.folder)
 

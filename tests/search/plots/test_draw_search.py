@@ -24,12 +24,12 @@ DRAWN = {
     "only failed": {"history.png"},
     "all infinite": {"history.png"},
     "one field": {"history.png", "parallel.png", "learning.png", "importance.png"},
-    "two objectives": {"history.png", "parallel.png", "importance.png", "front.png"},
+    "two objectives": {"history.png", "parallel.png", "importance.png"},
 }
 
 
 def draw(search: Search, folder: Path) -> dict[str, Path]:
-    paths = draw_search(search.study, search.records, search.space, search.objectives, folder)
+    paths = draw_search(search.study, search.records, search.space, folder)
     return {path.name: path for path in paths}
 
 

@@ -1,4 +1,4 @@
-"""Draw a search: history, learning curves, parallel coordinates, importances, Pareto front."""
+"""Draw a search: history, learning curves, parallel coordinates, importances."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from lenet.evaluation.plots.style import BLUE, INK, ORANGE
 from lenet.search.importance import importances
 from lenet.search.plots.parallel import draw_parallel
 from lenet.search.search_space import Space
-from lenet.search.trial_records import TrialRecord, best_so_far, pareto_front, ranked
+from lenet.search.trial_records import TrialRecord, best_so_far, ranked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from optuna import Study
 
-HISTORY, IMPORTANCE, PARALLEL, LEARNING, FRONT = PICTURES = tuple(
-    f"{name}.png" for name in ("history", "importance", "parallel", "learning", "front")
+HISTORY, IMPORTANCE, PARALLEL, LEARNING = PICTURES = tuple(
+    f"{name}.png" for name in ("history", "importance", "parallel", "learning")
 )
-AXIS_NAMES = {"parameters": "parameters", "latency_ms": "latency, ms"}
 MAX_BARS, NAME_CHARACTERS = 20, 40
 TOP = 0.97  # height in the panel at which a trial without any error is marked
 MARKS: dict[str, dict[str, Any]] = {
@@ -33,16 +32,13 @@ MARKS: dict[str, dict[str, Any]] = {
 """How the trials of each kind are marked, in the order of drawing."""
 
 
-def draw_search(
-    study: Study, records: Sequence[TrialRecord], space: Space, objectives: Sequence[str], folder: Path
-) -> list[Path]:
+def draw_search(study: Study, records: Sequence[TrialRecord], space: Space, folder: Path) -> list[Path]:
     """Draw the pictures that the trials allow, and return their paths.
 
     Args:
         study: a snapshot of the study.
         records: its trials, by number.
         space: its parameters.
-        objectives: val/error, or val/error and another.
         folder: the folder of the PNGs.
     """
     drawn = {}
@@ -54,8 +50,6 @@ def draw_search(
         drawn[LEARNING] = _learning(records)
     if shares := importances(study):
         drawn[IMPORTANCE] = _importances(shares, len(complete))
-    if len(objectives) > 1 and complete:
-        drawn[FRONT] = _front(complete, objectives[1])
     for name, figure in drawn.items():
         style.save(figure, folder / name)
     return [folder / name for name in drawn]
@@ -162,25 +156,4 @@ def _importances(shares: dict[str, float], trials: int) -> Any:
     axes.set_ylim(len(shares) - 0.4, -0.6)
     axes.set_xlim(0, 1.12 * max(shares.values()))
     axes.spines["bottom"].set_visible(False)
-    return figure
-
-
-def _front(complete: Sequence[TrialRecord], cost: str) -> Any:
-    """Return the validation error over the other objective, with the Pareto front."""
-    figure = style.figure(8.6, 4.2, "")
-    axes = figure.subplots()
-    handles, names = [], []
-    for kind, trials in _by_kind(complete).items():
-        points = [one.values[cost] for one in trials], [one.error for one in trials]
-        handles += axes.plot(*points, **(MARKS[kind] | {"linestyle": "none", "alpha": 0.75}))
-        names.append(f"{kind} ({len(trials)})")
-    if front := sorted(pareto_front(complete), key=lambda one: one.values[cost]):
-        look: dict[str, Any] = {"markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.8, "zorder": 4}
-        points = [one.values[cost] for one in front], [one.error for one in front]
-        handles += axes.step(*points, "-o", where="post", color=ORANGE, linewidth=1.6, **look)
-        names.append(f"Pareto front ({len(front)})")
-    style.style(axes, "Validation error", AXIS_NAMES.get(cost, cost))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
-    style.scale(axes, [one.error for one in complete], " %")
-    _legend(axes, handles, names)
     return figure
