@@ -53,9 +53,9 @@ def test_what_a_stage_found_is_an_experiment_once_it_is_there(project: Project, 
     assert f"no {stage} has left its best recipe yet; `dvc repro {stage}` makes one" in problem(
         project, f"experiment={name}"
     )
-    found = compose(
-        project, ["experiment=lenet5_sigmoid", "optimizer=sgd", "optimizer.momentum=0.8", "augmentation.shift=2"]
-    )
+    words = ["experiment=lenet5_sigmoid", "optimizer=sgd", "optimizer.momentum=0.8", "augmentation.shift=2"]
+    words += ["trainer.accumulate=2", "trainer.gradient_clip=1.0", "trainer.early_stopping.patience=3"]
+    found = compose(project, words)
     write_text(project.root / "results" / stage / "best.yaml", experiment_yaml(found, name, "a test"))
     again = compose(project, [f"experiment={name}"])
     assert again.identity() == found.identity()

@@ -20,7 +20,7 @@ BEST, CANDIDATES, TRIALS, SUMMARY = "best.yaml", "candidates.json", "trials.csv"
 PAGE, PLOTS = "search.html", "plots"
 MAX_CANDIDATES = 20
 RECIPE_GROUPS = ("model", "augmentation", "optimizer")
-TRAINER_FIELDS = ("batch_size", "precision")
+TRAINER_FIELDS = ("batch_size", "accumulate", "gradient_clip", "early_stopping", "precision")
 
 
 def write_results(spec: SearchSpec, study: str, records: Sequence[TrialRecord], is_over: bool, folder: Path) -> None:
