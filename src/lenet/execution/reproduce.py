@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 from lenet.config.schema import Config
-from lenet.core.atomic_io import sha256_file
 from lenet.core.errors import LenetError
 from lenet.core.project import Project
 from lenet.data.arrays import training_digest
 from lenet.data.datasets import ensure_prepared
+from lenet.execution.unrecorded import train_unrecorded
 from lenet.runs.fingerprint import code_digest
 from lenet.runs.run_dir import FINISHED, RunDir
 
@@ -25,8 +23,6 @@ def reproduce(project: Project, run_dir: RunDir) -> str:
     Raises:
         LenetError: the run is not finished, its data has changed, or the weights differ.
     """
-    from lenet.training.fit import WEIGHTS, fit
-
     if run_dir.state() != FINISHED:
         raise LenetError(f"{run_dir.short}: is {run_dir.state()}, only a finished run can be reproduced")
     run_dir.check()
@@ -37,10 +33,8 @@ def reproduce(project: Project, run_dir: RunDir) -> str:
         raise LenetError(f"{run_dir.short}: was trained on other data than {prepared} holds now; nothing to compare")
     if code_digest(config.model.name) != identity["code_digest"]:
         logger.warning(f"{run_dir.short}: the code that trains has changed since; the weights may differ")
-    recorded: str = status["files"][WEIGHTS]
-    with tempfile.TemporaryDirectory(prefix="lenet-reproduce-") as folder:
-        fit(config, prepared, Path(folder), lambda: None)
-        found = sha256_file(Path(folder) / WEIGHTS)
+    recorded: str = status["files"]["weights.safetensors"]
+    found, _ = train_unrecorded(config, prepared)
     if found != recorded:
         last = status["attempts"][-1]
         raise LenetError(

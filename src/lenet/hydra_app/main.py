@@ -29,6 +29,7 @@ from lenet.core.project import SWEEP_LOCK, Project, find_project
 from lenet.core.urls import without_password
 from lenet.hydra_app.results_table import Row, print_rows
 from lenet.runs.get_or_train import RunMetadata
+from lenet.runs.run_dir import HEADLINE
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -100,15 +101,17 @@ def _run_job(tree: DictConfig) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from lenet.execution.runner import Runner
-
     hydra = HydraConfig.get()
     config, project = to_config(tree), find_project(Path(hydra.runtime.config_sources[1].path))
     overrides = tuple(hydra.overrides.task)
+    if config.trainer.max_batches is not None:
+        return _try_out(project, config)
     is_sweep = hydra.mode == RunMode.MULTIRUN
     name = run_name(config, overrides)
     folder = project.sweep(str(hydra.callbacks["lenet"]["sweep"])) if is_sweep else None
     sweep = str(read_json(folder / DESCRIPTION)["name"]) if folder else None
+    from lenet.execution.runner import Runner
+
     with Runner(project) as runner:
         result = runner.get_or_train(config, RunMetadata(name, sweep, overrides), may_fail=is_sweep)
     row = Row(result.run_dir.fingerprint, result.outcome, dict(flatten(config.tree())))
@@ -117,6 +120,20 @@ def _run_job(tree: DictConfig) -> float | None:
     else:
         print_rows(project, [row])
     return row.error(project)
+
+
+def _try_out(project: Project, config: Config) -> float | None:
+    """Train on a few batches, as trainer=debug does, and keep nothing; return the validation error."""
+    from lenet.data.datasets import ensure_prepared
+    from lenet.execution.runner import validate_resources
+    from lenet.execution.unrecorded import train_unrecorded
+
+    prepared = ensure_prepared(project, config.data.name)
+    validate_resources(project, config)
+    last = train_unrecorded(config, prepared)[1][-1]
+    measured = ", ".join(f"{name} {last[name]:.2f}" for name in HEADLINE if name in last)
+    print(f"{config.trainer.max_batches} batches an epoch: {measured}; nothing is kept (trainer.max_batches)")
+    return last.get("val/error")
 
 
 class SweepCallback(Callback):
@@ -224,7 +241,8 @@ def _close_sweep(config: DictConfig) -> None:
     project = project_of(config)
     folder = folder_of(config)
     rows = [Row(**read_json(path)) for path in sorted(folder.glob(ROWS))]
-    print_rows(project, rows)
+    if rows:  # none of a sweep that keeps nothing
+        print_rows(project, rows)
     _open_sweep.close()
     failed = [row for row in rows if row.is_failed]
     if failed:

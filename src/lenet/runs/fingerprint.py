@@ -13,12 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import lenet
 from lenet.config.networks import builder_module
 from lenet.config.schema import Config
 from lenet.core.atomic_io import canonical_json, sha256_bytes
 
-PACKAGE = Path(lenet.__file__).parent
+PACKAGE = Path(__file__).parents[1]
 START = "lenet.training.fit"
 COUNTED = ("lenet.data", "lenet.models", "lenet.kernels", "lenet.training")
 """Packages whose sources can change what is trained; the config is part of the fingerprint by its values."""
