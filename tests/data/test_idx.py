@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 from lenet.core.errors import DataError
-from lenet.data.idx import read_images, read_labels, to_idx, write_idx
+from lenet.data.idx import read_images, read_labels, to_idx
 
 IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 LABELS = np.array([0, 3, 1], dtype=np.uint8)
 
 
 def test_images_come_back(tmp_path: Path) -> None:
-    write_idx(tmp_path / "images", IMAGES)
+    (tmp_path / "images").write_bytes(to_idx(IMAGES))
     assert np.array_equal(read_images(tmp_path / "images"), IMAGES[:, None])
 
 
 def test_labels_come_back(tmp_path: Path) -> None:
-    write_idx(tmp_path / "labels", LABELS)
+    (tmp_path / "labels").write_bytes(to_idx(LABELS))
     assert np.array_equal(read_labels(tmp_path / "labels", 4), LABELS)
 
 
@@ -62,7 +62,7 @@ def test_broken_images_name_file_and_offset(tmp_path: Path, content: bytes, offs
 
 
 def test_label_out_of_range_names_its_offset(tmp_path: Path) -> None:
-    write_idx(tmp_path / "labels", LABELS)
+    (tmp_path / "labels").write_bytes(to_idx(LABELS))
     with pytest.raises(DataError, match="offset 9: label 3 is not one of 0 to 2"):
         read_labels(tmp_path / "labels", 3)
 
@@ -84,7 +84,7 @@ def test_every_flipped_header_bit_is_noticed(tmp_path: Path) -> None:
 
 def test_colour_images_come_with_their_channels_first(tmp_path: Path) -> None:
     images = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
-    write_idx(tmp_path / "images", images)
+    (tmp_path / "images").write_bytes(to_idx(images))
     found = read_images(tmp_path / "images")
     assert found.shape == (2, 3, 3, 4)
     assert found[1, 2, 0, 3] == images[1, 0, 3, 2]

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.core.atomic_io import write_bytes
 from lenet.core.errors import DataError
 
 UNSIGNED_BYTES = 0x08
@@ -59,11 +58,6 @@ def to_idx(array: NDArray[np.uint8]) -> bytes:
         raise TypeError(f"IDX files here hold uint8, not {array.dtype}")
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, UNSIGNED_BYTES, array.ndim, *array.shape)
     return header + array.tobytes()
-
-
-def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
-    """Write unsigned bytes of any shape as an IDX file, whole or not at all."""
-    write_bytes(path, to_idx(array))
 
 
 def _header_bytes(dimensions: int) -> int:
