@@ -28,7 +28,7 @@ VARIABLES = ("LENET_HOME", "MLFLOW_TRACKING_URI", "DVC_STAGE")
 OVERRIDES = ("experiment=lenet5", "data=tiny", "trainer=cpu", "trainer.epochs=1", "trainer.threads=1")
 SEEDS = (1, 2)
 SECONDS = 60
-MODEL = "digits"
+MODEL = "classifier"
 STUDY = "tiny-0123"
 
 

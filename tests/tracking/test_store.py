@@ -175,7 +175,7 @@ def test_server_that_cannot_or_denies(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with answering(b"", status) as uri:
         with pytest.raises(LenetError, match=f"^MLflow at {uri}: .*{remedy}") as caught:
-            read_versions(project, uri, "digits")
+            read_versions(project, uri, "classifier")
         with pytest.raises(LenetError, match=remedy), store_errors(uri, "ask again"):  # as artifacts are requested
             requests.get(uri, timeout=5).raise_for_status()
     assert "\n" not in str(caught.value)
@@ -226,7 +226,7 @@ def test_password_goes_to_the_store_and_nowhere_else(
         shown = client.get_run(ref.run_id)
         assert client.get_experiment(shown.info.experiment_id).name == "paper"
         print_rows(project, [Row(run.fingerprint, "trained", dict(flatten(run.config().tree())))])
-        with RegisteredModel(project, "digits", address) as model:  # as `--against` names it
+        with RegisteredModel(project, "classifier", address) as model:  # as `--against` names it
             assert model.versions == []
             assert model.store == plain
         with Runner(project) as runner:  # in another experiment of the same store: reported, not shown twice

@@ -19,7 +19,7 @@ from lenet.data.arrays import training_digest
 from lenet.execution.runner import Runner, validate_resources
 from lenet.runs.get_or_train import RunMetadata, RunResult, get_or_train
 from lenet.runs.run_dir import FINISHED
-from lenet.tracking.destination import settled
+from lenet.tracking.destination import with_experiment
 from lenet.training.cpu_tuning import configure_openmp
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def run_all(project: Project, requests: Sequence[RunRequest], workers: int, may_
             size = min(workers or max(1, default_workers() // devices), len(unfinished))
             pool = stack.enter_context(process_pool(size, configure_openmp, PRELOADED, devices))
             for number in sorted(unfinished.values()):
-                config = settled(project, run_dirs[number], requests[number].config)
+                config = with_experiment(project, run_dirs[number], requests[number].config)
                 waiting[pool.submit(_train, project, config, requests[number].metadata)] = number
         try:
             for future in as_completed(waiting):

@@ -17,7 +17,7 @@ from lenet.data.split import split
 from lenet.runs.get_or_train import RunMetadata, RunResult, get_or_train
 from lenet.runs.run_dir import FINISHED, RUNNING, RunDir, run_dir_for
 from lenet.tracking.background_sync import SHUTDOWN_TIMEOUT, BackgroundSync
-from lenet.tracking.destination import settled
+from lenet.tracking.destination import with_experiment
 from lenet.tracking.run_ref import MlflowRunRef, recorded_run_ref
 from lenet.tracking.run_sync import is_up_to_date
 from lenet.tracking.store import EXPERIMENT_VARIABLE, experiment_name, tracking_uri
@@ -109,7 +109,7 @@ class Runner:
 
     def _with_experiment(self, run_dir: RunDir, config: Config) -> Config:
         """Return the config with the experiment that shows the run; report where that is not the requested one."""
-        found, requested = settled(self.project, run_dir, config), experiment_name(config)
+        found, requested = with_experiment(self.project, run_dir, config), experiment_name(config)
         is_named = config.tracking.experiment is not None or bool(os.environ.get(EXPERIMENT_VARIABLE))
         if is_named and found.tracking.experiment != requested:
             logger.info(

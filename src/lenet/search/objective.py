@@ -17,7 +17,7 @@ from lenet.search.spec import SearchSpec
 from lenet.search.storage import storage_errors
 from lenet.search.study import SearchStudy
 from lenet.search.trial_records import FINGERPRINT, RESULT
-from lenet.tracking.destination import settled
+from lenet.tracking.destination import with_experiment
 from lenet.tracking.entities import ORIGIN
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Objective:
                 mark_pruned(folder, str(end))
             return TrialResult("PRUNED", None, reporter.attributes(str(end), began))
         try:
-            config = settled(spec.project, folder, config)
+            config = with_experiment(spec.project, folder, config)
             done = get_or_train(spec.project, config, self._digest, metadata, reporter.report_new)
         except RunPruned as end:
             return TrialResult("PRUNED", None, reporter.attributes(str(end), began))

@@ -1,4 +1,4 @@
-"""The store and the experiment of a run: those it was last trained or asked for with, and one experiment a store."""
+"""The store and the experiment of a run: those of its last request, and one experiment a store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def requested_destination(project: Project, identity: Mapping[str, Any]) -> tupl
     return tracking_uri(project, tracking["uri"]), tracking["experiment"]
 
 
-def settled(project: Project, folder: RunDir, config: Config) -> Config:
+def with_experiment(project: Project, folder: RunDir, config: Config) -> Config:
     """Return a run's config with the name of its experiment: the requested one, unless its store has it in another.
 
     MLflow cannot move a run, and a run that is shown twice is counted twice.

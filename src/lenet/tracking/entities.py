@@ -109,7 +109,7 @@ class TrackedRun:
 
 
 def study_of(sweeps: list[str]) -> str | None:
-    """Return the search whose trial a run is; None where a user or another sweep asked for it too."""
+    """Return the search whose trial a run is; None where a user or another sweep requested it too."""
     studies = [sweep.removeprefix(ORIGIN) for sweep in sweeps if sweep.startswith(ORIGIN)]
     return studies[0] if studies and len(studies) == len(sweeps) else None
 

@@ -74,5 +74,5 @@ def _key(folder: Path, uri: str) -> str:
 def _stores(folder: Path) -> dict[str, dict[str, Any]]:
     try:
         return dict(read_json(folder / RECORD, SHAPE, _owner(folder))["stores"])
-    except (FileNotFoundError, DamagedError):  # the store itself is asked instead
+    except (FileNotFoundError, DamagedError):  # the store itself says what it holds
         return {}

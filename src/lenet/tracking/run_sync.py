@@ -97,7 +97,7 @@ class RunSync:
         self._is_database = database_path(uri) is not None
         self._writer: RunWriter | None = None
         self._known: dict[Path, Actual] = {}
-        """What a server holds, so that it is not asked at each epoch; an SQLite store is compared each time."""
+        """What a server holds, by the directory: no request at each epoch. An SQLite store is compared each time."""
         self._parents: dict[str, str] = {}
 
     def prepare(self) -> None:
@@ -144,7 +144,7 @@ class RunSync:
             token = "" if self._is_database else desired.digest()
             if desired.study is not None:
                 desired = desired.nested_in(self._parent(writer, desired.study))
-            actual = self._known.pop(tracked.folder, None)  # after a failure the store is asked what arrived
+            actual = self._known.pop(tracked.folder, None)  # none after a failure: the store says what arrived
             if actual is None:
                 actual, record = writer.find(desired), read_record(tracked.folder, self._uri)
                 if actual is not None and record is not None and record.run_id == actual.run_id:

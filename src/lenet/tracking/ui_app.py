@@ -108,6 +108,6 @@ def _script() -> str:
     experiments = [found.experiment_id for found in mlflow.MlflowClient().search_experiments()]
     view = charts()
     defaults = {WORKFLOW_KEY: WORKFLOW} | {VIEW_KEY.format(experiment=number): view for number in experiments}
-    told = json.dumps(defaults).replace("<", "\\u003c")
+    entries = json.dumps(defaults).replace("<", "\\u003c")
     set_where_unset = "if (localStorage.getItem(key) === null) localStorage.setItem(key, JSON.stringify(value))"
-    return f"<script>for (const [key, value] of Object.entries({told})) {set_where_unset}</script>"
+    return f"<script>for (const [key, value] of Object.entries({entries})) {set_where_unset}</script>"
