@@ -27,11 +27,14 @@ STRONG = ["trainer.epochs=1", "data.train_size=12000", "trainer=cpu"]
 
 
 def lenet(command: str) -> str:
-    """Return what a command says."""
-    said = io.StringIO()
-    with redirect_stdout(said), redirect_stderr(said):
-        main(command.split())
-    return said.getvalue()
+    """Return the output of a command."""
+    output = io.StringIO()
+    try:
+        with redirect_stdout(output), redirect_stderr(output):
+            main(command.split())
+    except SystemExit as end:
+        raise AssertionError(f"lenet {command}: exit code {end.code}\n{output.getvalue()}") from end
+    return output.getvalue()
 
 
 def train(root: Path, overrides: list[str], seeds: list[int]) -> None:

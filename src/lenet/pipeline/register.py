@@ -133,7 +133,7 @@ def _register(registry: RegisteredModel, run_dir: RunDir, evaluation: dict[str, 
         )
         log_export(project, run_ref, run_dir)
     aliases = ", ".join(version.aliases)
-    logger.info(f"{version.label} ({aliases}): {'registered' if is_new else 'was registered already'}")
+    logger.info(f"{version.label} ({aliases}): {'registered' if is_new else 'registered already'}")
     return version.number
 
 
