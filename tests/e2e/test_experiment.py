@@ -1,4 +1,4 @@
-"""`dvc exp run`, in a temporary folder and in the workspace: its register stage leaves the registry as it is."""
+"""`dvc exp run`, in a temporary folder and in the workspace: its register stage does not change the registry."""
 
 from __future__ import annotations
 
@@ -56,6 +56,6 @@ def test_experiments_move_no_alias_and_register_nothing(
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "lenet5: an experiment of DVC's leaves the registry as it is" in done.stdout + done.stderr
+        assert "lenet5: a DVC experiment does not change the registry" in done.stdout + done.stderr
         assert read_versions(project, tracking_uri(project), "lenet5") == before
     assert json.loads((project.root / REGISTRATION).read_text())["run"] == runs[2].fingerprint
