@@ -15,7 +15,7 @@ def open_folder(source: FolderConfig) -> Iterator[Reader]:
     """Read the files of a folder.
 
     Raises:
-        SourceGoneError: there is no such folder; the message ends with the source's hint.
+        SourceUnavailableError: there is no such folder; the message ends with the source's hint.
         SourceError: (when read) a file is missing or unreadable.
     """
     folder = Path(source.path).expanduser()

@@ -21,7 +21,7 @@ def run_client(command: list[str], folder: Path) -> None:
     """Run `command` in `folder`.
 
     Raises:
-        SourceGoneError: it cannot be started, fails or takes longer than CLIENT_SECONDS; says the client's own reason.
+        SourceUnavailableError: it cannot be started, fails (with its own reason) or takes longer than CLIENT_SECONDS.
     """
     log = folder / "client.log"
     with log.open("wb") as stream:

