@@ -135,6 +135,7 @@ def test_says_what_a_card_has_to_say(card: Callable[..., str]) -> None:
         "| 1,000 | 12.5 (12–13.2; n = 40) | 12.5 (12–13.2; n = 40) |",
     ):
         assert line in text.splitlines()
+    assert "\n\n2 variants were compared. Of 3 seeds of relu this one has the lowest validation error" in text
     assert "Model Cards for Model Reporting" in text
     assert "Out of scope: any decision about people" in text
     assert "is below 1.5 %" in text
@@ -159,6 +160,13 @@ def test_mnists_own_limits_are_said_of_mnist_alone(card: Callable[..., str]) -> 
     for word in ("Northcutt", "Census", "handwritten"):
         assert word not in other
     assert "Input: images of numbers, " in other
+
+
+def test_the_recipe_names_the_knobs_that_are_set(card: Callable[..., str]) -> None:
+    assert "gradient norm" not in card()
+    rows = card(config={"trainer__gradient_clip": 0.5, "trainer__accumulate": 4}).splitlines()
+    assert "| largest gradient norm | 0.5 |" in rows
+    assert "| mini-batches a step | 4 |" in rows
 
 
 def test_what_was_not_measured_is_left_out(card: Callable[..., str]) -> None:

@@ -25,7 +25,7 @@ class DataNotes:
 
 
 MNIST = DataNotes(
-    contents="handwritten digits, one an image, bright ink on black",
+    contents="one handwritten digit an image, bright ink on black",
     limits="Who wrote the digits is known by group alone: employees of the US Census Bureau and high-school students,"
     " in the United States and before 1995. How well other people's handwriting is recognized was never measured.",
     label_errors=f"Of five people who were shown the images, fewer than three confirmed {len(DOUBTFUL_LABELS)} of its"

@@ -135,15 +135,22 @@ def _recipe(config: Config) -> list[tuple[str, str]]:
     """Return how the network was trained, a row for each knob or group of knobs."""
     optimizer = asdict(config.optimizer)
     schedule = optimizer.pop("schedule")
+    trainer = config.trainer
+    optional = {
+        "mini-batches a step": trainer.accumulate if trainer.accumulate > 1 else None,
+        "largest gradient norm": trainer.gradient_clip,
+        "epochs without improvement until it stops": trainer.early_stopping.patience,
+    }
     model = {name.replace("_", " "): str(value) for name, value in asdict(config.model).items() if name != "name"}
     return [
         *model.items(),
         ("augmentation", _listed(asdict(config.augmentation))),
         ("optimizer", _listed(optimizer)),
         ("schedule", _listed(schedule)),
-        ("epochs", str(config.trainer.epochs)),
-        ("batch", f"{config.trainer.batch_size} images"),
-        ("precision", config.trainer.precision),
+        ("epochs", str(trainer.epochs)),
+        ("batch", f"{trainer.batch_size} images"),
+        *((name, f"{value:g}") for name, value in optional.items() if value is not None),
+        ("precision", trainer.precision),
     ]
 
 

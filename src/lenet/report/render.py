@@ -109,6 +109,7 @@ def _markdown_environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,  # a paragraph after an included one begins a new one
     )
     environment.filters.update(FILTERS)
     return environment
