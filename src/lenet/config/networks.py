@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What the knobs of every network derive from."""
+    """Base of the dataclasses of knobs."""
 
     name: str
 

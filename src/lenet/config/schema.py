@@ -1,4 +1,4 @@
-"""What a run is asked to be: every knob of the project with its type, its range and its meaning.
+"""The typed config of a run: every knob with its type, its range and its meaning.
 
 No DictConfig lives below this module: Hydra's composition is turned into these frozen dataclasses at once.
 """

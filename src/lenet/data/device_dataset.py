@@ -17,12 +17,12 @@ from lenet.data.loader import EvaluationBatches
 from lenet.data.split import split
 
 KEPT_WINDOWS = 3
-"""Padded copies of the training images that stay in memory, one for each shift that runs in turn ask for."""
+"""Padded copies of the training images that stay in memory, one for each shift of the runs that are trained in turn."""
 
 
 @dataclass(frozen=True)
 class DeviceDataset:
-    """What training reads of a data set; nobody writes to it, since the next run may read it too.
+    """What training reads of a data set; read only, since the next run may read it too.
 
     Attributes:
         images: training images, bytes [n, channels, height, width].
@@ -43,7 +43,7 @@ def load_to_device(prepared: Path, data: DataConfig, device: torch.device) -> De
     """Return the training and validation parts on a device: read and checked once, then kept.
 
     Raises:
-        ConfigError: more images are asked for than there are.
+        ConfigError: the config has more images than there are.
         DataError: the data set is not prepared.
         DamagedError: the card or an array is damaged.
     """

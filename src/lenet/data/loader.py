@@ -65,7 +65,7 @@ class TrainingBatches:
         labels: their classes [n], on the same device.
         batch_size: images a mini-batch over all ranks.
         seed: the run's seed.
-        epoch: tells the number of the epoch that an iteration begins.
+        epoch: returns the number of the epoch that an iteration begins.
         rank: this process's number.
         world: number of processes; each takes every world-th image of a batch.
         accumulate: mini-batches an optimizer step.

@@ -1,4 +1,4 @@
-"""Which images train and which validate: one fixed order of the training set, cut at two places.
+"""Split the training set into training and validation parts: one fixed stratified order, cut twice.
 
 Validation is the end of the order, training its beginning, so that the validation images are the same whatever the
 size of the training part, and smaller training parts are subsets of larger ones. Every beginning and every end of the

@@ -1,4 +1,4 @@
-"""The textbook LeNet-5: what most people mean by the name today.
+"""The textbook LeNet-5, as the name is used today.
 
 layer   what                                  output      parameters
 C1      conv 5×5, 6 filters                   6×28×28            156

@@ -15,7 +15,7 @@ def choose_accelerator(config: Config) -> str:
     """Return `cpu` or `gpu`.
 
     Raises:
-        ConfigError: a GPU, or more of them than there are, was asked for.
+        ConfigError: the config has a GPU, or more of them, than there are.
     """
     wanted, devices = config.trainer.accelerator, config.trainer.devices
     if wanted == "cpu":

@@ -54,9 +54,9 @@ def fit(config: Config, prepared: Path, folder: Path, on_epoch: Callable[[], Non
         on_epoch: called after each epoch whose state is safe in the folder.
 
     Raises:
-        ConfigError: a device was asked for that is not there.
+        ConfigError: the config names a device that is not there.
         RunFailedError: the loss is not finite.
-        Stopped: a signal asked for the end; the epochs before it are safe.
+        Stopped: a signal ended it; the epochs before it are safe.
     """
     choose_accelerator(config)
     with (
@@ -85,7 +85,7 @@ def _threads(count: int) -> Iterator[None]:
 
 
 class _CheckpointCallback(Callback):
-    """Keeps each epoch: checkpoint, then history, then whoever listens."""
+    """Writes each epoch: checkpoint, then history, then calls `on_epoch`."""
 
     def __init__(self, config: Config, folder: Path, on_epoch: Callable[[], None], interrupts: GracefulStop) -> None:
         self.checkpoints = DurableCheckpoints(folder / CHECKPOINTS, config.trainer.checkpoint_seconds, folder.name)

@@ -59,12 +59,12 @@ class LenetModule(lightning.LightningModule):
         return build_optimizer(self.config.optimizer, self.reader.parameters())
 
     def train_dataloader(self) -> TrainingBatches:
-        """Return the batches that `fit` placed on the device."""
+        """Return the batches that `fit` loaded to the device."""
         assert self.batches is not None
         return self.batches
 
     def val_dataloader(self) -> EvaluationBatches | list[Any]:
-        """Return the validation part that `fit` placed on the device; nothing where there is none."""
+        """Return the validation part that `fit` loaded to the device; nothing where there is none."""
         return [] if self.validation is None else self.validation
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:

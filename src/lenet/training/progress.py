@@ -1,4 +1,4 @@
-"""A progress bar for people; silent where there is no terminal."""
+"""A progress bar on a terminal; silent elsewhere."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from lenet.core.atomic_io import sha256_bytes
 from lenet.data.download import http as mirror
 from lenet.data.download import stream
 from lenet.data.download.http import open_mirror
-from lenet.data.download.stream import SourceError, SourceUnavailableError, place
+from lenet.data.download.stream import SourceError, SourceUnavailableError, write_checked
 
 NAME = "tiny-train-images"
 SOON_SECONDS = 7.0  # of a busy machine; less than any of the patience that mirrors are given
@@ -37,7 +37,7 @@ def get(url: str, content: bytes, folder: Path) -> bytes:
     """Bring the file NAME, which should hold `content`."""
     file = FileConfig(NAME, sha256_bytes(content))
     with open_mirror(MirrorConfig("mirror", url)) as read:
-        place(read("train_images", file), file, folder)
+        write_checked(read("train_images", file), file, folder)
     return (folder / NAME).read_bytes()
 
 

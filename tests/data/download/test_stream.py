@@ -9,7 +9,7 @@ from lenet.config.data_sources import FileConfig
 from lenet.core.atomic_io import sha256_bytes
 from lenet.core.errors import DataError
 from lenet.data.download import stream
-from lenet.data.download.stream import SourceError, place, unpacked
+from lenet.data.download.stream import SourceError, unpacked, write_checked
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -41,7 +41,7 @@ def test_every_flipped_bit_of_a_gzip_is_noticed(tmp_path: Path) -> None:
         flipped = bytearray(packed)
         flipped[bit // 8] ^= 1 << bit % 8
         try:
-            place(unpacked([bytes(flipped)]), file, tmp_path)
+            write_checked(unpacked([bytes(flipped)]), file, tmp_path)
         except SourceError:
             assert list(tmp_path.iterdir()) == []
         else:  # the header's time and the like say nothing about the content
@@ -57,7 +57,7 @@ def test_a_bomb_is_unpacked_a_block_at_a_time() -> None:
 def test_too_long_content_gets_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "FILE_BYTES_LIMIT", 1000)
     with pytest.raises(SourceError, match="labels is more than 1000 bytes"):
-        place([CONTENT], FileConfig("labels", sha256_bytes(CONTENT)), tmp_path)
+        write_checked([CONTENT], FileConfig("labels", sha256_bytes(CONTENT)), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -69,7 +69,7 @@ def test_ctrl_c_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        place(interrupted(), FileConfig("labels", sha256_bytes(CONTENT)), tmp_path)
+        write_checked(interrupted(), FileConfig("labels", sha256_bytes(CONTENT)), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["labels"]
     assert (tmp_path / "labels").read_bytes() == b"old"
 
@@ -77,5 +77,5 @@ def test_ctrl_c_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
 def test_a_name_that_cannot_be_written_is_no_failure_of_the_source(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     with pytest.raises(DataError, match="labels: cannot be written") as caught:
-        place([CONTENT], FileConfig("labels", sha256_bytes(CONTENT)), tmp_path)
+        write_checked([CONTENT], FileConfig("labels", sha256_bytes(CONTENT)), tmp_path)
     assert not isinstance(caught.value, SourceError)

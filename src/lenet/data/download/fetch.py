@@ -1,4 +1,4 @@
-"""Bring a data set's four files from where they can be had, whichever of the places that is."""
+"""Fetch a data set's four files from the first source that has each of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lenet.core.file_lock import locked
 from lenet.data.download.http import open_mirror
 from lenet.data.download.local import open_folder
 from lenet.data.download.packages import open_npm, open_pip
-from lenet.data.download.stream import Reader, SourceError, SourceUnavailableError, place
+from lenet.data.download.stream import Reader, SourceError, SourceUnavailableError, write_checked
 
 Source = MirrorConfig | PipConfig | NpmConfig | FolderConfig
 
@@ -102,7 +102,7 @@ def _bring(source: Source, wanted: dict[str, FileConfig], folder: Path) -> dict[
         with _open(source) as read:
             for role, file in wanted.items():
                 try:
-                    place(read(role, file), file, folder)
+                    write_checked(read(role, file), file, folder)
                 except SourceUnavailableError:
                     raise
                 except SourceError as error:

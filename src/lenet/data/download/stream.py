@@ -1,4 +1,4 @@
-"""Bytes on their way from a source to a file: in blocks, bounded, unpacked, checked before they get the name."""
+"""Stream bytes from a source to a file: in blocks, with a limit, unpacked, renamed once their sha256 is right."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def unpacked(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield block
 
 
-def place(blocks: Iterable[bytes], file: FileConfig, folder: Path) -> None:
+def write_checked(blocks: Iterable[bytes], file: FileConfig, folder: Path) -> None:
     """Write the blocks to `folder/file.name`, which has the name only once its sha256 is right.
 
     Raises:
