@@ -99,7 +99,7 @@ def test_a_mirror_that_does_not_answer_is_asked_once(tiny: Tiny, tmp_path: Path,
 def test_a_server_without_an_answer_is_asked_once(
     server: Server, tiny: Tiny, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror, "RESPONSE_SECONDS", 0.2)
+    monkeypatch.setattr(mirror, "STALL_SECONDS", 0.2)
     server.answers = {f"/{name}": lambda _handler: (server.released.wait(10), None)[1] for name in tiny.files}
     source = tiny.write(tmp_path / "given")
     origin = tiny.origin(MirrorConfig("mirror", f"{server.url}{{file}}"), folder_of(source))
