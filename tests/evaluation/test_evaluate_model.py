@@ -24,32 +24,38 @@ IMAGES = 230
 
 CONFIDENCE = 0.8
 
+Shape = tuple[tuple[int, int, int], int, tuple[int, int] | None]
 
-@pytest.fixture
-def larger(prepared: Path, tmp_path: Path) -> Path:
-    """The tiny set with another test part."""
+
+@pytest.fixture(params=[((1, 28, 28), 10, (61_706, 4 * 61_708)), ((3, 32, 32), 4, None)], ids=["grey", "colour"])
+def larger(prepared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, Shape]:
+    """The tiny set with another test part: its images' shape, its number of classes, and the network's size."""
+    shape: Shape = request.param
     folder = shutil.copytree(prepared, tmp_path / "larger")
     source = np.random.default_rng(6)
-    np.save(folder / "test" / "images.npy", source.integers(0, 256, (IMAGES, 1, 28, 28), dtype=np.uint8))
-    np.save(folder / "test" / "labels.npy", source.integers(0, 10, IMAGES, dtype=np.uint8))
+    np.save(folder / "test" / "images.npy", source.integers(0, 256, (IMAGES, *shape[0]), dtype=np.uint8))
+    np.save(folder / "test" / "labels.npy", source.integers(0, shape[1], IMAGES, dtype=np.uint8))
     card = read_card(folder)
     for name in ("test/images.npy", "test/labels.npy"):
         card["arrays"][name] = sha256_file(folder / name)
     write_json(folder / "card.json", card)
-    return folder
+    return folder, shape
 
 
 def test_every_figure_is_of_all_images_at_the_confidence_that_was_asked_for(
-    make_config: Callable[..., Config], larger: Path, tmp_path: Path
+    make_config: Callable[..., Config], larger: tuple[Path, Shape], tmp_path: Path
 ) -> None:
-    config, weights = make_config(seed=4), tmp_path / "weights.safetensors"
+    prepared, ((channels, height, width), classes, size) = larger
+    names = [f"class {number}" for number in range(classes)]
+    data = {"data__channels": channels, "data__height": height, "data__width": width, "data__classes": names}
+    config, weights = make_config(seed=4, **data), tmp_path / "weights.safetensors"
     torch.manual_seed(4)
-    reader = build_classifier(config, [0.4], [0.3]).eval()
+    reader = build_classifier(config, [0.4] * channels, [0.3] * channels).eval()
     save_file(reader.state_dict(), weights)
     model = TrainedModel("tanh seed=4", config, "f" * 64, "d" * 64, weights, sha256_file(weights))
-    row, quality = evaluate_model(model, tmp_path / "logits.npy", larger, CONFIDENCE)
+    row, quality = evaluate_model(model, tmp_path / "logits.npy", prepared, CONFIDENCE)
 
-    images, labels = load_test(larger)
+    images, labels = load_test(prepared)
     logits = np.load(tmp_path / "logits.npy")
     with torch.inference_mode():
         assert logits == pytest.approx(reader(torch.from_numpy(images)).numpy(), abs=1e-4)
@@ -76,4 +82,6 @@ def test_every_figure_is_of_all_images_at_the_confidence_that_was_asked_for(
         assert curve["images"] == IMAGES
         plain = {"scale": 1}.get(curve["distortion"], 0)
         assert curve["misclassified"][curve["levels"].index(plain)] == wrong
-    assert (quality["parameters"], quality["weight_bytes"]) == (61_706, 4 * 61_708)
+    assert len(quality["recalls"]) == classes
+    if size is not None:
+        assert (quality["parameters"], quality["weight_bytes"]) == size
