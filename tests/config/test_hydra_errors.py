@@ -46,7 +46,7 @@ WRONG = {
     "model=/data/mnist": "model=/data/mnist: must be one of lenet5",
     "model=../data/mnist": "model.name=mnist: must be one of lenet5",
     "optimizer=adam.learning_rate": "must be one of adam, adamw, sgd",
-    "trainer=GPU": "trainer=GPU: must be one of auto, cpu, gpu",
+    "trainer=GPU": "trainer=GPU: must be one of auto, cpu, debug, gpu",
     "=3": "=3: must be the name of an option",
     "hydra=null": "hydra=null: must be the name of an option",
     # several values without -m
@@ -289,7 +289,7 @@ def test_what_a_launcher_cannot_do_is_a_line_and_the_rest_is_there_when_asked_fo
         ),
         (["epochs=1"], "epochs: no such key (did you mean 'trainer.epochs'?)"),
         (["optimizer=glob(*)"], "optimizer=glob(*): is several values"),
-        (["model.activation=("], WRITTEN),
+        (["trainer.threads=("], WRITTEN),
     ],
 )
 def test_a_wrong_search_is_one_line(project: Project, words: list[str], message: str) -> None:

@@ -65,7 +65,7 @@ def test_a_copy_for_a_dvc_experiment_has_the_home_of_its_project(project: Projec
 def test_an_experiment_changes_its_workspace_alone(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.refuse_experiment("lenet promote")
     monkeypatch.setenv("DVC_EXP_NAME", "sunny-otter")  # what DVC sets for the stages of any experiment
-    with pytest.raises(LenetError, match=r"^lenet promote: not in an experiment of DVC's, .* `dvc exp apply` it"):
+    with pytest.raises(LenetError, match=r"^lenet promote: not in a DVC experiment; run `dvc exp apply`"):
         project.refuse_experiment("lenet promote")
 
 

@@ -119,7 +119,7 @@ def test_a_dvc_experiment_does_not_change_the_registry(
             lambda: gate_and_register(project, params),
             lambda: write_readme_table(project),
         ):
-            with pytest.raises(LenetError, match="not in an experiment of DVC's"):
+            with pytest.raises(LenetError, match="not in a DVC experiment"):
                 command()
         assert run_gate(project, params, None, None).headline  # judging changes nothing
     assert versions(project) == before

@@ -1,4 +1,4 @@
-"""Hydra's composition of conf/ into a Config."""
+"""Compose conf/ with overrides into a Config, as Hydra does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def compose(project: Project, overrides: Sequence[str]) -> Config:
 
 
 def compose_tree(project: Project, overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose conf/config.yaml with overrides into a plain tree that nobody has checked yet.
+    """Compose conf/config.yaml with overrides into a plain tree, not validated yet.
 
     Raises:
         ConfigError: an override names what is not there, or a file in conf/ cannot be read.

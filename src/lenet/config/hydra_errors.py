@@ -1,4 +1,4 @@
-"""What Hydra, OmegaConf, YAML and Hydra's plugins raise, as one line that a user can act on."""
+"""Translate errors of Hydra, OmegaConf, YAML and Hydra's plugins into one line that a user can act on."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def translate_hydra_errors(conf: Path, words: Sequence[str] = ()) -> Iterator[No
     """Turn what Hydra and its plugins raise within into a ConfigError of one line.
 
     Whatever class it has: they raise ValueError and AssertionError for what was typed too. Our own errors pass, and so
-    do an OSError, for which `exits.exit_on_error` has the words, and what `own_faults` marks.
+    do an OSError, for which `exit_on_error` has the message, and what `own_faults` marks.
 
     Args:
         conf: the configuration's folder.
@@ -110,21 +110,21 @@ def _other(error: Exception, words: Sequence[str]) -> str:
     paragraph = " ".join(str(error).strip().partition("\n\n")[0].split()).rstrip(":")
     if isinstance(error, HydraException | YAMLError):
         return paragraph
-    told = "Hydra cannot use what was typed" if isinstance(error, AssertionError) else paragraph
+    reason = "Hydra cannot use what was typed" if isinstance(error, AssertionError) else paragraph
     where = f"{type(error).__name__}; {TRACEBACK_VARIABLE}=1 shows where"
-    return f"{words[0]}: {told} ({where})" if len(words) == 1 else f"{told} ({where})"
+    return f"{words[0]}: {reason} ({where})" if len(words) == 1 else f"{reason} ({where})"
 
 
 def _unreadable(word: str, text: str) -> str:
-    """Say what Hydra's grammar takes offence at; its list of all that could stand there helps nobody."""
-    told = [line for line in text.splitlines() if not line.startswith(("Error parsing", "Lexer", "See https", " "))]
-    reason = re.sub(r" expecting .*", "", told[0]).replace("'<EOF>'", "its end") if told else ""
+    """Return the reason of a syntax error, without the parser's list of all tokens it expected."""
+    lines = [line for line in text.splitlines() if not line.startswith(("Error parsing", "Lexer", "See https", " "))]
+    reason = re.sub(r" expecting .*", "", lines[0]).replace("'<EOF>'", "its end") if lines else ""
     detail = f" ({reason})" if reason and "missing EQUAL" not in reason else ""
     return f"{word.strip() or 'an empty word'}: is not written as key=value or group=option{detail}"
 
 
 def _missing(error: Any, conf: Path) -> str:
-    """Say what there is in place of a configuration file that is not there."""
+    """Return what can be given in place of a missing configuration file."""
     text = str(error)
     if match := re.search(r"Cannot find primary config '([^']*)'", text):
         return f"-cn {match[1]}: {conf} has no such file; leave out -cn, config.yaml is the one"

@@ -1,7 +1,7 @@
 """From a plain tree of values to frozen dataclasses: unknown keys, wrong types and values out of range are one line.
 
-The types are the schema: `Literal` is a closed table of names, `Annotated[float, Range(...)]` a range,
-`Annotated[str, Matching(...)]` a form, a union of dataclasses is told apart by the literal in each one's `name` field.
+The types are the schema: `Literal` is a closed table of names, `Annotated[float, Bounds(...)]` a range,
+`Annotated[str, Matching(...)]` a form, the literal in the `name` field chooses among a union of dataclasses.
 """
 
 from __future__ import annotations

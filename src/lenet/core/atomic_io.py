@@ -1,4 +1,4 @@
-"""Files that a crash leaves either as they were or as they should be, and that know when they were damaged."""
+"""Atomic writes, sealed JSON files, and deletion that stays inside a folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAME_BYTES = 8
 """Random bytes in a temporary file's name: process ids are not unique where containers share a folder."""
 
 Shape = Any
-"""What a value read from a file must look like: a type, a tuple of shapes that are allowed, a list of one shape, or a
+"""The type of a value read from a file: a type, a tuple of shapes that are allowed, a list of one shape, or a
 dict of keys and their shapes. Keys that are not named may have any value; `{str: shape}` is of any keys."""
 
 
@@ -65,8 +65,8 @@ def sync_folder(folder: Path) -> None:
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it is synced and takes the name, on failure it is removed.
 
-    The temporary file is there already, empty and locked (flock): whoever finds one that nobody holds knows that its
-    writer is gone, in whatever container that lived.
+    The temporary file is there already, empty and locked (flock): one that nobody holds was left by a
+    writer that is gone, in whatever container it ran.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, descriptor = _new_temporary(path)
@@ -102,7 +102,7 @@ def half_written(folder: Path, is_deep: bool = True) -> list[Path]:
     """Return the temporary files in a folder whose writers are gone; those that are being written are left out.
 
     Args:
-        folder: where to look; it need not be there.
+        folder: it need not exist.
         is_deep: also in the folders within it.
     """
     pattern = f".*{TEMPORARY_SUFFIX}*"  # SQLite puts files of its own beside a temporary database
@@ -144,8 +144,7 @@ def refuse_links(path: Path, root: Path) -> None:
             return
         if part.is_symlink():
             raise LenetError(
-                f"{part}: is a symbolic link, and nothing is deleted through one; remove the link, or put in its place"
-                " what it points to"
+                f"{part}: is a symbolic link, and nothing is deleted through one; replace the link by what it points to"
             )
 
 
@@ -191,8 +190,8 @@ def read_json(path: Path, shape: Shape = dict, owner: Mapping[str, str] | None =
 
     Args:
         path: the file.
-        shape: what its content must look like.
-        owner: keys and values that tell whose file it is.
+        shape: the type of its content.
+        owner: keys and values that identify the owner of the file.
 
     Raises:
         DamagedError: the file is not a JSON object, its seal or its shape does not fit, or it is another's.

@@ -1,4 +1,4 @@
-"""How a command ends: with its answer, or with one line that says what was wrong and an exit code that is not 0."""
+"""Turn errors and signals into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ CommandResult = TypeVar("CommandResult")
 
 
 def survive_any_terminal() -> None:
-    """Have what a terminal cannot show printed as an escape in place of ending the command."""
+    """Print characters that a terminal cannot show as escapes, which would otherwise end the command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def check_words(words: Sequence[str]) -> None:
-    """See that what was typed is text.
+    """Check that the arguments are text.
 
     Raises:
         ConfigError: a word's bytes are not of the terminal's encoding: no file could keep it, no store take it.
@@ -48,7 +48,7 @@ def check_words(words: Sequence[str]) -> None:
 
 
 def exit_on_error(action: Callable[[], CommandResult]) -> CommandResult:
-    """Run a command and return its answer; errors that a user can act on become one line and SystemExit.
+    """Run a command and return its result; errors that a user can act on become one line and SystemExit.
 
     Raises:
         SystemExit: the command ended early; 128 + signal number after a signal, otherwise the error's own code.

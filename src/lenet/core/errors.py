@@ -1,16 +1,16 @@
-"""What can go wrong in a way that a user can act on."""
+"""Errors that a user can act on, and the exit codes of commands."""
 
 from __future__ import annotations
 
 EXIT_FAILED = 1
-"""Exit code of a command that could not do what was asked."""
+"""Exit code of a command that failed."""
 
 EXIT_USAGE = 2
-"""Exit code of a command that was asked for something impossible; nothing was written."""
+"""Exit code of a command with wrong arguments or a wrong config; nothing was written."""
 
 
 class LenetError(Exception):
-    """A circumstance the user can act on: one line says what was wrong, where, and what to do."""
+    """An error that the user can act on: one line says what was wrong, where, and what to do."""
 
     exit_code = EXIT_FAILED
 
@@ -34,7 +34,7 @@ class DataError(LenetError):
 
 
 class RunFailedError(LenetError):
-    """A run ended without a result, for a reason that asking again will not change."""
+    """A run ended without a result, and would again."""
 
 
 class RunPruned(Exception):  # noqa: N818
@@ -42,7 +42,7 @@ class RunPruned(Exception):  # noqa: N818
 
 
 class Stopped(BaseException):
-    """A signal asked the training to end; not an Exception, so that no handler swallows it.
+    """A signal ended the training; not an Exception, so that no handler swallows it.
 
     Attributes:
         signum: the signal's number; the process exits with 128 + signum, as shells expect.

@@ -1,4 +1,4 @@
-"""Locks between processes that the kernel lets go of when their holder dies, however it dies."""
+"""Locks between processes, which the kernel releases when their holder ends, however it ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def locked(path: Path, on_wait: Callable[[str], None] | None = None) -> Iterator
                     on_wait(stream.read().strip() or "unknown")
                     on_wait = None
                 fcntl.flock(stream, fcntl.LOCK_EX)
-            if not _is_at(stream, path):  # its folder was deleted meanwhile: nobody else would see this lock
+            if not _is_at(stream, path):  # its folder was deleted meanwhile: another process would create a new one
                 continue
             _note_holder(stream)
             yield
@@ -45,7 +45,7 @@ def locked(path: Path, on_wait: Callable[[str], None] | None = None) -> Iterator
 
 @contextmanager
 def locked_if_free(path: Path) -> Iterator[bool]:
-    """Hold `path`, which exists, for the length of the block unless somebody else does; give whether it is held."""
+    """Hold `path`, which exists, for the length of the block unless another process does; give whether it is held."""
     with path.open("a+") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

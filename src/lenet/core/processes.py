@@ -38,7 +38,7 @@ def die_with_parent(signum: signal.Signals) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
     started_by = multiprocessing.parent_process()  # the command, where a server of processes stands between
     if os.getppid() != parent or (started_by is not None and not started_by.is_alive()):
-        sys.exit(EXIT_FAILED)  # it ended before the kernel was asked
+        sys.exit(EXIT_FAILED)  # it ended before prctl was called
 
 
 def default_workers() -> int:

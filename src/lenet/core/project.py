@@ -34,22 +34,21 @@ class Project:
 
     @property
     def is_experiment(self) -> bool:
-        """Whether this is an experiment of DVC's, whose results nobody has asked to keep yet."""
+        """Whether this is a DVC experiment, whose results may be discarded."""
         return bool(os.environ.get(DVC_EXPERIMENT_VARIABLE)) or _copied_from(self.root) is not None
 
-    def refuse_experiment(self, what: str) -> None:
-        """Refuse what changes more than the workspace, where this is an experiment of DVC's.
+    def refuse_experiment(self, command: str) -> None:
+        """Refuse a command that changes more than the workspace in a DVC experiment.
 
         Args:
-            what: what was asked for, as it is typed.
+            command: as it is typed.
 
         Raises:
-            LenetError: it is one.
+            LenetError: this is a DVC experiment.
         """
         if self.is_experiment:
             raise LenetError(
-                f"{what}: not in an experiment of DVC's, which is kept apart; `dvc exp apply` it in the project, then"
-                " ask there"
+                f"{command}: not in a DVC experiment; run `dvc exp apply` in the project, then this command there"
             )
 
     @property

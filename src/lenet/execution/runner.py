@@ -32,7 +32,7 @@ def validate_resources(project: Project, config: Config) -> None:
     """Check, before anything is written, that a run can be trained here.
 
     Raises:
-        ConfigError: there is no such GPU, there are fewer images than the config asks for, or the MLflow store's
+        ConfigError: there is no such GPU, there are fewer images than the config needs, or the MLflow store's
             address is not one.
     """
     if config.trainer.accelerator == "gpu":

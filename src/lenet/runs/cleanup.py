@@ -1,4 +1,4 @@
-"""`lenet clean`: list what nobody needs of the run directories, and delete it when asked to."""
+"""`lenet clean`: list what can be deleted of the run directories, and delete it with --yes."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The run folder: a run's identity, its lock and its state.
+"""The run directory: a run's identity, its lock, its state and its results.
 
 Each JSON file carries the run's fingerprint within its seal: one that lies in another run's folder is refused.
 
 runs/<fingerprint>/
-    run.json              what was asked: name, config, data, code, sweeps
+    run.json              the request: name, config, data, code, sweeps
     config.yaml           the same config, to read and to train again
     status.json           RUNNING, FINISHED, FAILED, KILLED or PRUNED; the attempts; once FINISHED, the files' digests
     history.json          one row an epoch
@@ -35,7 +35,7 @@ SHORT = 12
 
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 PRUNED = "PRUNED"
-"""Ended early by a search; asked for again it goes on."""
+"""Ended early by a search; it goes on when it is requested again."""
 
 DAMAGED = "DAMAGED"
 RESULTS = ("weights.safetensors", "validation.npz", "history.json")
@@ -46,7 +46,7 @@ TRACKING = "tracking"
 OWNER = "fingerprint"
 """Key of a run's files that says whose they are."""
 
-AGAIN = "ask for the run again to have it made anew"
+AGAIN = "repeat the command that trained the run"
 NULL = type(None)
 IDENTITY_SHAPE: Shape = {
     "name": str,
@@ -79,7 +79,7 @@ HEADLINE = ("val/error", "val/loss", "train/error", "train/loss")
 
 @dataclass(frozen=True)
 class RunDir:
-    """A run's home and the truth about it."""
+    """A run's directory, which is authoritative: MLflow is a copy of it."""
 
     path: Path
     fingerprint: str = field(init=False)
@@ -99,7 +99,7 @@ class RunDir:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever trains the run."""
+        """Held by the process that trains the run."""
         return self.path / "lock"
 
     def read(self, name: str, shape: Shape) -> dict[str, Any]:
@@ -118,13 +118,13 @@ class RunDir:
     def write_identity(self, body: dict[str, Any]) -> dict[str, Any]:
         """Write run.json, and its config once more as config.yaml; return what run.json says now."""
         tree = yaml.safe_dump(body["config"], sort_keys=False, allow_unicode=True)
-        text = f"# what run.json asks for, to be read\n{tree}"
+        text = f"# the config in run.json, to be read\n{tree}"
         write_text(self.path / "config.yaml", text)
         self.write("run.json", body | {"config_sha256": sha256_bytes(text.encode())})
         return self.identity()
 
     def identity(self) -> dict[str, Any]:
-        """Return what was asked for (run.json).
+        """Return the request for the run (run.json).
 
         Raises:
             DamagedError: the file is damaged, or its config, data and code are not those of the fingerprint.
@@ -144,9 +144,7 @@ class RunDir:
         try:
             return parse_config(self.identity()["config"])
         except ConfigError as error:
-            raise DamagedError(
-                f"{self.path / 'run.json'}: was asked for by another version of lenet: {error}"
-            ) from error
+            raise DamagedError(f"{self.path / 'run.json'}: was written by another version of lenet: {error}") from error
 
     def check_config(self) -> None:
         """Compare config.yaml, which people read, with run.json, which programs do.
@@ -210,7 +208,7 @@ class RunDir:
             DamagedError: a file is missing or differs.
         """
         for name, digest in self.status()["files"].items():
-            check_digest(self.path / name, digest, "ask for the run again to have it trained anew")
+            check_digest(self.path / name, digest, "repeat the command that trained the run")
 
 
 def run_dir_for(project: Project, config: Config, data_digest: str) -> RunDir:

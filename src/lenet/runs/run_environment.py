@@ -1,4 +1,4 @@
-"""What surrounds a run: the commit, the versions, the machine."""
+"""The commit, the versions and the machine that a run is trained with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 RECORDED_VERSIONS = ("torch", "pytorch-lightning", "torchmetrics", "hydra-core", "mlflow", "dvc", "numpy")
 GIT_SECONDS = 10
 WRITTEN = ("build", "dvc.lock", "results")
-"""What the pipeline itself writes of what is in git: a run that it asks for is no less that of the commit for it."""
+"""Paths in git that the pipeline itself writes: they do not make the commit of its runs dirty."""
 
 
 def git_state(root: Path) -> dict[str, Any]:
@@ -29,12 +29,12 @@ def git_state(root: Path) -> dict[str, Any]:
 
 def _git(root: Path, *words: str) -> str | None:
     try:
-        answer = subprocess.run(
+        done = subprocess.run(
             ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=GIT_SECONDS, check=False
         )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`lenet runs`: the run folders as a table, one of them whole."""
+"""`lenet runs`: a table of the runs, or one of them with all its details."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def select(lines: Sequence[RunRow], filters: Sequence[str]) -> list[RunRow]:
             raise ConfigError(f"{text}: a filter is knob=value, such as model.activation=relu or state=FINISHED")
         if lines and name not in known:
             raise ConfigError(f"{name}: no run has such a knob{closest(name, known)}")
-        asked = _parsed(value)
-        kept = [line for line in kept if _fits(line, name, value, asked)]
+        parsed = _parsed(value)
+        kept = [line for line in kept if _fits(line, name, value, parsed)]
     return kept
 
 
@@ -69,14 +69,14 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def _fits(line: RunRow, name: str, typed: str, asked: Any) -> bool:
-    """Compare a knob with what was typed and, read as YAML as on train.py's command line, asked: 4e-3 is 0.004."""
+def _fits(line: RunRow, name: str, typed: str, parsed: Any) -> bool:
+    """Compare a knob with a filter's value as it was typed and as YAML reads it, as on train.py's command line."""
     if name == "state":
         return line.state.lower() == typed.lower()
     if name not in line.knobs:
         return False
     known = line.knobs[name]
-    return str(known) == typed or (asked == known and isinstance(asked, bool) == isinstance(known, bool))
+    return str(known) == typed or (parsed == known and isinstance(parsed, bool) == isinstance(known, bool))
 
 
 def print_runs(project: Project, filters: Sequence[str]) -> None:
