@@ -45,7 +45,7 @@ def register_chosen(project: Project, params: Params) -> PromotionResult | None:
     config = read_chosen(project).config
     with Runner(project) as runner:
         run_dir = runner.get_or_train(config, RunMetadata(f"{config.name} seed={config.seed}", "pipeline")).run_dir
-        run_ref = runner.mlflow_run(run_dir, config)
+    run_ref = runner.mlflow_run(run_dir, config)  # shown at the latest when the runner is closed
     if run_ref is None:
         raise LenetError("MLflow does not show the chosen run yet; start its server and run `dvc repro` again")
     card = model_card(project, params, run_dir)
