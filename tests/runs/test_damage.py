@@ -140,7 +140,7 @@ def test_a_damaged_file_is_said_and_the_others_are_shown(
     (found,) = check_runs(project)
     assert found.level == Level.PROBLEM
     assert found.text.startswith(f"{bad.short}: {name}: ")
-    clean(project, also_killed=False, is_sure=True, tell=said.append)
+    clean(project, also_killed=False, is_sure=True)
     assert all_runs(project) == ([bad, good] if name == "evaluation.json" else [good])
 
 
