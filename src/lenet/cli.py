@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from lenet.core.project import Project
 
 logger = logging.getLogger(__name__)
-_tell = logger.info
 Arguments = argparse.Namespace
 
 
@@ -185,13 +184,13 @@ def _data(project: Project, arguments: Arguments) -> None:
 def _fetch(project: Project, arguments: Arguments) -> None:
     from lenet.pipeline.stages import fetch_set
 
-    fetch_set(project, _data_name(project, arguments), arguments.folder, _tell)
+    fetch_set(project, _data_name(project, arguments), arguments.folder)
 
 
 def _prepare(project: Project, arguments: Arguments) -> None:
     from lenet.pipeline.stages import prepare_set
 
-    prepare_set(project, _data_name(project, arguments), _tell)
+    prepare_set(project, _data_name(project, arguments))
 
 
 def _compose(project: Project, arguments: Arguments) -> None:
@@ -201,14 +200,14 @@ def _compose(project: Project, arguments: Arguments) -> None:
     params = read_params(project)
     configs, inputs = compose_variants(project, params), resolve_inputs(project, params)
     for path in (*write_variants(project, configs), *write_inputs(project, inputs)):
-        _tell(f"wrote {path.relative_to(project.root)}")
+        logger.info(f"wrote {path.relative_to(project.root)}")
 
 
 def _train(project: Project, arguments: Arguments) -> None:
     from lenet.config.params import read_params
     from lenet.pipeline.stages import train_variant
 
-    train_variant(project, read_params(project), arguments.variant, _tell)
+    train_variant(project, read_params(project), arguments.variant)
 
 
 def _refit(project: Project, arguments: Arguments) -> None:
@@ -222,7 +221,7 @@ def _evaluate(project: Project, arguments: Arguments) -> None:
     from lenet.config.params import read_params
     from lenet.pipeline.stages import evaluate_variants
 
-    evaluate_variants(project, read_params(project), _tell)
+    evaluate_variants(project, read_params(project))
 
 
 def _export(project: Project, arguments: Arguments) -> None:

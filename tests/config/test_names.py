@@ -114,7 +114,7 @@ def test_a_variant_that_params_do_not_list_is_refused_before_anything_is_touched
     conf.write_text((project.conf / "experiment" / "lenet5.yaml").read_text())
     before = files(project.root)
     with pytest.raises(ConfigError, match=r"params\.yaml lists no such variant; it lists lenet5, lenet5_sigmoid"):
-        train_variant(project, read_params(project), variant, said.append)
+        train_variant(project, read_params(project), variant)
     assert files(project.root) == before
     assert theirs.read_text() == "dear"
 

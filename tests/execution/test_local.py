@@ -34,7 +34,7 @@ def test_the_train_stage_trains_with_one_thread_each_and_says_so(project: Projec
     path.write_text(yaml.safe_dump(tree))
     params = read_params(project)
     write_variants(project, compose_variants(project, params))
-    train_variant(project, params, "lenet5", said.append)
+    train_variant(project, params, "lenet5")
     entries = read_json(project.root / "build/train/lenet5/runs.json")["runs"]
     assert [(entry["seed"], entry["threads"]) for entry in entries] == [(1, [1]), (2, [1])]
     for entry in entries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 from lenet.config.params import Params, read_variant
@@ -30,11 +30,13 @@ from lenet.pipeline.outs import PIPELINE, write_variant
 from lenet.runs.get_or_train import RunMetadata
 from lenet.tracking.sync import synchronize
 
+logger = logging.getLogger(__name__)
+
 CURVE = ("seed", "epoch", "val_error")
 """Columns of a training stage's curves that all variants are shown by."""
 
 
-def train_variant(project: Project, params: Params, variant: str, tell: Callable[[str], None]) -> None:
+def train_variant(project: Project, params: Params, variant: str) -> None:
     """Ask for one run a seed, in processes of one thread each, and put weights, measures and curves into the outs.
 
     One thread, as in search and refit: torch's own kernels sum in another order with two, which is another network.
@@ -55,13 +57,13 @@ def train_variant(project: Project, params: Params, variant: str, tell: Callable
     for request, result in zip(requests, results, strict=True):
         headline = result.run_dir.headline()
         shown = f"validation error {headline['val/error']:.2f} %" if "val/error" in headline else "no validation"
-        tell(f"{result.run_dir.short}  {request.metadata.name}: {shown}")
+        logger.info(f"{result.run_dir.short}  {request.metadata.name}: {shown}")
     write_variant(
         project, variant, [(request.config, result.run_dir) for request, result in zip(requests, results, strict=True)]
     )
 
 
-def evaluate_variants(project: Project, params: Params, tell: Callable[[str], None]) -> None:
+def evaluate_variants(project: Project, params: Params) -> None:
     """Choose a variant on validation, read the test set, and have MLflow show what it said."""
     from lenet.evaluation.plots.variants import compare_curves
     from lenet.evaluation.trained_model import read_variant
@@ -87,8 +89,10 @@ def evaluate_variants(project: Project, params: Params, tell: Callable[[str], No
         error = over_seeds(Spread(**found["test_error"]))
         write_metrics(project.root / TEST_METRICS / f"{variant}.json", {"test_error": error})
     for variant, found in body["variants"].items():
-        tell(f"{variant}: test error {found['test_error']['mean']:.2f} % (mean of {found['test_error']['n']} seeds)")
-    tell(f"chosen on validation: {body['choice']['variant']}, seed {body['choice']['seed']}")
+        logger.info(
+            f"{variant}: test error {found['test_error']['mean']:.2f} % (mean of {found['test_error']['n']} seeds)"
+        )
+    logger.info(f"chosen on validation: {body['choice']['variant']}, seed {body['choice']['seed']}")
     synchronize(project)
 
 
@@ -114,13 +118,13 @@ def _histories(path: Path) -> list[list[dict[str, float]]]:
     return list(by_seed.values())
 
 
-def fetch_set(project: Project, name: str, folder: Path | None, tell: Callable[[str], None]) -> None:
+def fetch_set(project: Project, name: str, folder: Path | None) -> None:
     """Bring a data set's files to data/raw/<name>, from `folder` first where one is named."""
     fetch_dataset(project, load_data_config(project.conf, name), folder)
 
 
-def prepare_set(project: Project, name: str, tell: Callable[[str], None]) -> None:
+def prepare_set(project: Project, name: str) -> None:
     """Write data/prepared/<name> from data/raw/<name>."""
     card = prepare(load_data_config(project.conf, name), project.raw(name), project.prepared(name))
     counts = ", ".join(f"{found['images']:,} {part}" for part, found in card["counts"].items())
-    tell(f"{name}: prepared {counts}")
+    logger.info(f"{name}: prepared {counts}")
