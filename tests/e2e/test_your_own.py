@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from shell import ROOT, Shell, copy_project
 
@@ -123,3 +124,30 @@ def test_an_edit_of_one_network_trains_its_own_runs_again_and_no_other(shell: Sh
     assert set(errors(shell, data="colours")) == before
     shell.run(f"python train.py experiment=mlp data=colours {QUICK}")
     assert len(errors(shell, data="colours")) == len(before) + 1
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_whole_pipeline_runs_on_them_and_speaks_of_them(shell: Shell) -> None:
+    params = yaml.safe_load((shell.root / "params.yaml").read_text())
+    params |= {"data": "colours", "variants": ["mlp", "lenet5_relu"], "seeds": [1, 2], "overrides": QUICK.split()}
+    params["search"] |= {"name": "own", "trials": 3, "workers": 1}
+    params["refit"] |= {"candidates": 1, "seeds": [11, 12], "confirm": [1, 2], "baseline": "mlp"}
+    params["gate"] |= {"margin_points": 20, "floor_error_percent": 60}
+    params["register"]["model"] = "colours"
+    (shell.root / "params.yaml").write_text(yaml.safe_dump(params))
+    search = yaml.safe_load((shell.root / "conf/search/recipe.yaml").read_text())
+    search |= {"name": "own", "base": ["experiment=mlp", *QUICK.split()], "epochs": 2, "pruner": "none"}
+    search["space"] = {"model": {"width": {"choices": [16, 32, 64]}}}
+    (shell.root / "conf/search/own.yaml").write_text(yaml.safe_dump(search))
+    for stage in ("search", "evaluate", "report"):
+        shell.run(f"dvc repro {stage}")
+    evaluation = read_json(shell.root / "results/evaluation.json")
+    assert set(evaluation["variants"]) == {"mlp", "lenet5_relu", "refitted"}
+    assert "is the champion" in shell.run("lenet gate").stdout
+    text = "".join((shell.root / f"results/{name}.md").read_text() for name in ("report", "model_card"))
+    assert "3 channels of 32×32 bytes" in text
+    assert re.findall(r"digit|LeNet-5 on|28×28|handwrit", text) == []
+    assert re.findall(r"^\| (red|green|blue) \|", text, re.MULTILINE) == list(CLASSES)
+    compared = shell.run("lenet compare experiment=mlp,model.width=64 experiment=lenet5_relu").stdout
+    assert "support no claim" in compared  # of two seeds
