@@ -37,6 +37,16 @@ def test_parameters_layer_by_layer(make_config: MakeConfig, pooling: str) -> Non
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
+def test_its_weights_are_drawn_as_the_config_says(make_config: MakeConfig) -> None:
+    torch.manual_seed(1)
+    network = LeNet5(make_config(model__initialization="fan_in").model, (1, 28, 28), 10)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            bound = 2.4 / layer.weight[0].numel()  # LeCun et al. 1998, Section III: uniform in ±2.4/fan-in
+            assert 0.9 * bound < layer.weight.abs().max().item() <= bound
+            assert not layer.bias.any()
+
+
 def test_batch_normalisation_adds_44(make_config: MakeConfig) -> None:
     network = LeNet5(make_config(model__normalization="batch").model, (1, 28, 28), 10)
     added = {"c1": 12, "c3": 32}

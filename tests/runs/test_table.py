@@ -22,7 +22,7 @@ TRAINED_ON = {"device": "cpu", "host": "h", "user": "u", "git": {"commit": None,
 
 @pytest.fixture
 def make_run(project: Project, make_config: Callable[..., Config]) -> MakeRun:
-    """Write a run folder as `runs.ask` would leave it, without training."""
+    """Write a run directory as `get_or_train` leaves it, without training."""
     count = 0
 
     def make(state: str | None, error: float | None = 2.5, **knobs: Any) -> RunDir:
@@ -54,6 +54,14 @@ def test_a_line_of_each_state(make_run: MakeRun) -> None:
         assert read_row(killed).state == "RUNNING"
     line = read_row(new)
     assert (line.state, line.started, line.epochs, line.error) == ("NEW", None, 0, None)
+
+
+def test_a_resumed_run_started_with_its_first_attempt(make_run: MakeRun) -> None:
+    resumed = make_run("FINISHED")
+    status = resumed.status()
+    first, last = status["attempts"][0], status["attempts"][0] | {"started": STARTED + 500}
+    resumed.write("status.json", status | {"attempts": [first, last]})
+    assert read_row(resumed).started == STARTED + 1
 
 
 @pytest.mark.parametrize("name", ["run.json", "status.json", "history.json"])
