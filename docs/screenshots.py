@@ -19,8 +19,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
@@ -95,22 +96,24 @@ def serving(root: Path, port: int) -> Iterator[str]:
     """
     address = f"http://{UI_HOST}:{port}"
     command = [sys.executable, "-m", "lenet", "ui", "--port", str(port)]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            said = [process.stderr.readline() for _ in range(2)]  # what was synchronised, and the address
-            _wait_until_healthy(address, process, said)
-            yield next(word for word in said[-1].split() if word.startswith(address))
-        finally:
-            process.terminate()
-            process.stderr.close()
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "output.txt"  # not a pipe, which the server's log would fill
+        with (
+            output.open("wb") as stream,
+            subprocess.Popen(command, cwd=root, stdout=stream, stderr=subprocess.STDOUT) as process,
+        ):
+            try:
+                _wait_until_healthy(address, process, output)
+                yield next(word for word in output.read_text().split() if word.startswith(address))
+            finally:
+                process.terminate()
 
 
-def _wait_until_healthy(address: str, process: subprocess.Popen[str], said: Sequence[str]) -> None:
+def _wait_until_healthy(address: str, process: subprocess.Popen[bytes], output: Path) -> None:
     opener, end = build_opener(ProxyHandler({})), time.monotonic() + SERVER_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise LenetError(f"`lenet ui` ended: {' '.join(line.strip() for line in said)}")
+            raise LenetError(f"`lenet ui` ended: {' '.join(output.read_text().split())}")
         try:
             with opener.open(f"{address}/health", timeout=5):
                 return

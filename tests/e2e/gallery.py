@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
@@ -74,6 +75,7 @@ def fingerprint(root: Path, seed: int) -> str:
 
 def build(root: Path) -> None:
     """Register the three."""
+    shutil.rmtree(root / "results")  # of another pipeline
     train(root, WEAK, [1])
     choose(root, 1)
     said = lenet("register")

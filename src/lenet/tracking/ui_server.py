@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lenet.config.compose import compose
@@ -20,6 +21,9 @@ from lenet.tracking.store_errors import HTTP, database_path
 from lenet.tracking.sync import synchronize
 from lenet.tracking.ui_app import APP_NAME
 from lenet.tracking.ui_links import UI_HOST, charts_link
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +57,8 @@ def serve(project: Project, port: int, repair_registry: Callable[[], object]) ->
         repair_registry()
     except LenetError as error:
         logger.warning(error)  # another store's registry, or other weights than registered: the UI shows the rest
-    experiment = experiment_id(open_store(project, uri), uri, experiment_name(compose(project, [])))
+    client = open_store(project, uri)
+    experiment = _newest_experiment(client) or experiment_id(client, uri, experiment_name(compose(project, [])))
     path = database_path(uri)
     artifacts = (path.parent if path else project.home) / ARTIFACTS
     print(f"MLflow: {charts_link(f'http://{UI_HOST}:{port}', experiment)} (Ctrl-C ends it)", flush=True)
@@ -64,6 +69,13 @@ def serve(project: Project, port: int, repair_registry: Callable[[], object]) ->
     os.environ["MLFLOW_BACKEND_STORE_URI"] = os.environ[TRACKING_VARIABLE] = with_password(uri)
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # spares eight processes
     os.execv(sys.executable, command)
+
+
+def _newest_experiment(client: MlflowClient) -> str | None:
+    """Return the id of the experiment that holds the newest run; None where there are no runs."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, order_by=["attributes.start_time DESC"], max_results=1)
+    return str(runs[0].info.experiment_id) if runs else None
 
 
 def _check_app() -> None:
