@@ -23,7 +23,7 @@ def test_two_processes_asked_for_one_run_train_it_once(shell: Shell) -> None:
     told = [first.communicate(timeout=PATIENCE_SECONDS * 2)[0], second.communicate(timeout=PATIENCE_SECONDS * 2)[0]]
     assert (first.returncode, second.returncode) == (0, 0), told
     assert sum("already trained" in text for text in told) == 1
-    assert sum("waiting for it" in text for text in told) == 1
+    assert sum("waiting for process" in text for text in told) == 1
     assert len(query(shell.home, "select run_uuid from runs")) == 1
 
 

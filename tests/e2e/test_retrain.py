@@ -161,7 +161,7 @@ def test_from_the_first_run_to_a_rollback(runner: Runner) -> None:
     assert runner.server.registry("lenet5") == {"champion": "1"}
     assert "lenet5 version 1 (middling seed=1) is the champion" in (first / "summary.md").read_text()
     assert (runner.folder / "remote/files").is_dir()
-    runner.server.let_read("lenet5", "lenet5")
+    runner.server.let_read("tiny", "lenet5")
 
     runner.commit(["weak", "middling"], first)
     _, outcomes = runner.run("unchanged", "push")
