@@ -161,7 +161,7 @@ def shown_runs(project: Project, sweep: str) -> list[tuple[RunDir, MlflowRunRef]
     for folder in all_runs(project):
         identity = folder.identity()
         if folder.state() == FINISHED and sweep in identity["sweeps"]:
-            place = recorded_run_ref(folder, tracking_uri(project, identity["config"]["tracking"]["uri"]))[0]
+            place = recorded_run_ref(folder, tracking_uri(project, identity["config"]["tracking"]["uri"]))
             if place is not None:
                 found.append((folder, place))
     if not found:
