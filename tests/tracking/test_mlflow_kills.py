@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from lenet.core.project import Project
+from tiny_search import TINY
 
 SAMPLE = 6
 """Points in `make test`, spread over the whole command; the first, the last and some between."""
@@ -23,23 +24,10 @@ MIN_POINTS = {"run": 100, "search": 100}
 PATIENCE_SECONDS = 1800
 """Of the long test: each point is a command, and the next one after it; some five minutes for a kind."""
 
-TINY_SEARCH: dict[str, Any] = {
-    "name": "tiny",
+TINY_SEARCH = TINY | {
     "base": ["experiment=lenet5", "data=tiny", "trainer.batch_size=50", "trainer.threads=1"],
-    "objectives": ["val/error"],
-    "limits": {"parameters": None, "latency_ms": None},
-    "sampler": "random",
-    "startup_trials": 2,
-    "pruner": "none",
-    "reduction_factor": 2,
-    "first_epoch": 1,
     "epochs": 1,
     "trials": 2,
-    "minutes": None,
-    "workers": 1,
-    "seed": 1,
-    "storage": None,
-    "space": {"optimizer": {"learning_rate": {"low": 0.001, "high": 0.02, "log": True}}},
 }
 
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from lenet.search.spec import SearchSpec
 
 WHERE = "hydra.sweeper"
-LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-"""Value of hydra.launcher._target_ where no other launcher was chosen."""
+BASIC_LAUNCHER = ".BasicLauncher"
+"""End of hydra.launcher._target_ where no other launcher was chosen."""
 
 LOG, INT = "log", "int"
 
@@ -88,7 +88,7 @@ def read_sweep(
     from lenet.search.storage import study_url
 
     project = project_of(config)
-    if config.hydra.launcher._target_ != LAUNCHER:
+    if not str(config.hydra.launcher._target_).endswith(BASIC_LAUNCHER):
         raise ConfigError("hydra/launcher: hydra/sweeper=optuna starts its own workers (hydra.sweeper.n_jobs)")
     study_url(project, settings.storage, f"{WHERE}.storage")
     with translate_hydra_errors(project.conf):
