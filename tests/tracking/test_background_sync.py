@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -52,6 +53,19 @@ def test_store_that_is_away_is_reported_once_without_its_password(
     assert "lenet sync" in line
     assert "\n" not in line
     assert not any(is_up_to_date(run, NOBODY) for run in runs)
+
+
+def test_run_that_is_sent_at_the_second_try_is_shown(lab: Lab, make_config: MakeConfig, said: list[str]) -> None:
+    run, sync = lab.train(make_config()), BackgroundSync(lab.project, lab.uri, "lenet5")
+    whole = (run.path / "history.json").read_bytes()
+    (run.path / "history.json").write_text("{")
+    sync.changed(run)
+    while sync._waiting or sync._is_sending:
+        time.sleep(0.01)
+    (run.path / "history.json").write_bytes(whole)
+    sync.changed(run)
+    assert sync.close() is True
+    assert len(said) == 1  # of the first try
 
 
 def test_neither_change_nor_close_waits_for_an_answer(

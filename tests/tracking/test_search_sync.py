@@ -7,6 +7,7 @@ from tracked import Lab
 
 from lenet.core.atomic_io import write_json
 from lenet.tracking.entities import study_of
+from lenet.tracking.run_content import Point
 from lenet.tracking.run_sync import differences
 from lenet.tracking.search_sync import TrackedSearch
 from lenet.tracking.sync import find_unsynced, synchronize
@@ -40,6 +41,19 @@ def test_search_is_shown_and_shown_again_after_its_rows_are_lost(lab: Lab) -> No
     assert again.data.metrics == run.data.metrics
     assert lab.points(again.info.run_id)["search/best", 1] == 1
     assert set(lab.artifacts(again.info.run_id)) == {"trials.csv", "summary.json", "trials.json"}
+
+
+def test_search_that_is_not_over_is_killed_and_its_counts_stand_at_its_last_trial(lab: Lab) -> None:
+    folder = lab.project.home / "searches" / "tiny-0123"
+    body: dict[str, Any] = {"study": "tiny-0123", "tracking": {"uri": None, "experiment": "lenet5"}}
+    write_json(folder / "search.json", body | {"objectives": [], "sampler": "", "pruner": "", "epochs": 1, "space": {}})
+    (folder / "trials.csv").write_text("trial\n1\n")
+    summary = {"study": "tiny-0123", "history": [[1, 3.0, 5.0], [2, 2.0, 6.0]], "trials": {"all": 2}, "best": None}
+    for is_over, status in ((False, "KILLED"), (True, "FINISHED")):
+        write_json(folder / "summary.json", summary | {"is_over": is_over})
+        content = TrackedSearch(folder).content()
+        assert content.status == status
+        assert content.points[-1] == Point("search/trials_all", 2, 2.0, 6000)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from tracked import Lab, expected_points
 
 from lenet.config.schema import Config
+from lenet.core.file_lock import locked
 from lenet.runs.run_dir import run_dir_for
 from lenet.tracking.run_sync import is_up_to_date
 from lenet.tracking.sync import find_unsynced, synchronize
@@ -40,6 +41,13 @@ def test_lost_database_is_filled_again(lab: Lab, make_config: MakeConfig, said: 
         "2 runs (2 brought up to date)",
         "2 runs (0 brought up to date)",
     ]
+
+
+def test_run_in_training_is_left_to_its_process(lab: Lab, make_config: MakeConfig) -> None:
+    run = lab.train(make_config())
+    with locked(run.lock):
+        assert unsynced(lab) == []
+    assert unsynced(lab) == [run.short]
 
 
 def test_killed_run_is_closed(lab: Lab, make_config: MakeConfig, said: list[str]) -> None:

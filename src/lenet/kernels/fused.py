@@ -1,0 +1,237 @@
+"""Call the fused kernel: a chunk of mini-batches, or a forward pass, in one call that releases Python's lock."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import POINTER, Structure, byref, c_double, c_float, c_int32, c_int64, c_void_p
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lenet.config.schema import AdamWConfig, Optimizer, SgdConfig
+from lenet.core.errors import LenetError
+from lenet.kernels.library import Kernel, Missing, load_kernel
+from lenet.models.classifier import Classifier
+from lenet.models.lenet5 import INPUT_SIZE, LeNet5
+from lenet.models.lenet5_config import LeNet5Config
+
+ACTIVATIONS = ("tanh", "scaled_tanh", "sigmoid", "relu", "silu", "gelu")
+POOLINGS = ("average", "max")
+SGD, ADAM, ADAMW = range(3)
+LEVELS_OF_GREY = 256
+
+
+class _Network(Structure):
+    _fields_ = (
+        ("activation", c_int32),
+        ("pooling", c_int32),
+        ("normalized", c_int32),
+        ("classes", c_int32),
+        ("height", c_int32),
+        ("width", c_int32),
+        ("pixels", c_void_p),
+        ("weights", c_void_p),
+        ("running_mean", c_void_p * 2),
+        ("running_variance", c_void_p * 2),
+    )
+
+
+class _Optimizer(Structure):
+    _fields_ = (
+        ("kind", c_int32),
+        ("nesterov", c_int32),
+        ("momentum", c_float),
+        ("beta1", c_float),
+        ("beta2", c_float),
+        ("exact_beta1", c_double),
+        ("exact_beta2", c_double),
+        ("decay", c_float),
+        ("clip", c_float),
+        ("first", c_void_p),
+        ("second", c_void_p),
+    )
+
+
+class _Training(Structure):
+    _fields_ = (
+        ("images", c_void_p),
+        ("labels", c_void_p),
+        ("order", c_void_p),
+        ("offsets", c_void_p),
+        ("count", c_int64),
+        ("shift", c_int32),
+        ("batch_size", c_int32),
+        ("accumulate", c_int32),
+        ("smoothing", c_float),
+        ("rates", c_void_p),
+        ("first_step", c_int64),
+        ("optimizer", _Optimizer),
+        ("threads", c_int32),
+        ("answers", c_void_p),
+        ("loss", c_double),
+        ("is_finite", c_int32),
+    )
+
+
+class FusedLeNet5:
+    """LeNet-5 with all weights in one vector, which the kernel reads and writes.
+
+    Args:
+        classifier: a LeNet-5 with its preprocessing, on the CPU, in fp32. Its parameters become views into the vector,
+            and so always have the newest weights.
+        model: its knobs.
+
+    Attributes:
+        weights: the vector, in the order of the parameters.
+
+    Raises:
+        LenetError: there is no kernel for this processor.
+    """
+
+    def __init__(self, classifier: Classifier, model: LeNet5Config) -> None:
+        kernel = load_kernel()
+        if isinstance(kernel, Missing):
+            raise LenetError(f"no fused kernel here: {kernel.reason}")
+        network = classifier.network
+        assert isinstance(network, LeNet5)
+        self._functions = _declared(kernel)
+        self._classes = network.output.out_features
+        self._normalizations = [one for one in network.modules() if isinstance(one, nn.BatchNorm2d)]
+        self._image_shape = classifier.image_shape
+        bytes_ = torch.arange(LEVELS_OF_GREY, dtype=torch.uint8).reshape(-1, 1, 1, 1)
+        self._pixels = classifier.field(bytes_.expand(-1, 1, INPUT_SIZE, INPUT_SIZE))[:, 0, 0, 0].contiguous()
+        parameters = list(network.parameters())
+        self.weights = nn.Parameter(torch.cat([one.detach().reshape(-1) for one in parameters]), requires_grad=False)
+        for one, view in zip(parameters, self.weights.split([one.numel() for one in parameters]), strict=True):
+            one.data = view.view(one.shape)
+        self._model = model
+
+    def _network(self) -> _Network:
+        statistics = [(layer.running_mean, layer.running_var) for layer in self._normalizations] or [(None, None)] * 2
+        means, variances = zip(*statistics, strict=True)
+        _, height, width = self._image_shape
+        return _Network(
+            ACTIVATIONS.index(self._model.activation),
+            POOLINGS.index(self._model.pooling),
+            bool(self._normalizations),
+            self._classes,
+            height,
+            width,
+            _address(self._pixels),
+            _address(self.weights),
+            (c_void_p * 2)(*map(_address, means)),
+            (c_void_p * 2)(*map(_address, variances)),
+        )
+
+    def train(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        order: Tensor,
+        offsets: Tensor,
+        shift: int,
+        batch_size: int,
+        accumulate: int,
+        rates: Sequence[float],
+        optimizer: Optimizer,
+        clip: float | None,
+        state: dict[str, Any],
+    ) -> tuple[float, Tensor]:
+        """Take one optimizer step for each learning rate.
+
+        Args:
+            images: all training images, bytes [n, 1, height, width].
+            labels: classes of the images that are shown [m].
+            order: which images are shown [m].
+            offsets: where the window of each is cut, from 0 to 2 · shift, down and across [m, 2].
+            shift: largest translation in pixels.
+            batch_size: images a mini-batch; the last may have fewer.
+            accumulate: mini-batches a step; the last may have fewer.
+            rates: the learning rate of each step.
+            optimizer: its settings.
+            clip: largest norm of the gradient, or None.
+            state: of `weights` in torch's optimizer, see `optimizer_state`; it is updated.
+
+        Returns:
+            The loss summed over the images, with smoothed labels and before each step, in nats; and the class that the
+            network gave each image before the step [m]. The loss is not a number if a weight is not finite.
+        """
+        answers = torch.empty_like(labels)
+        schedule = torch.tensor(rates, dtype=torch.float32)
+        tensors = [images, labels, order, offsets]
+        images, labels, order, offsets = (one.contiguous() for one in tensors)
+        job = _Training(
+            *map(_address, (images, labels, order, offsets)),
+            len(order),
+            shift,
+            batch_size,
+            accumulate,
+            optimizer.label_smoothing,
+            _address(schedule),
+            int(state["step"]),
+            _settings(optimizer, clip, state),
+            torch.get_num_threads(),
+            _address(answers),
+        )
+        _check(self._functions.lenet5_train(byref(self._network()), byref(job)))
+        state["step"] += len(rates)
+        for layer in self._normalizations:
+            assert layer.num_batches_tracked is not None
+            layer.num_batches_tracked += -(-len(order) // batch_size)
+        return (job.loss if job.is_finite else float("nan")), answers
+
+    def read(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, float]:
+        """Return the logits [n, classes] of bytes [n, 1, height, width], and with labels their summed cross entropy."""
+        assert tuple(images.shape[1:]) == self._image_shape
+        logits, loss = torch.empty(len(images), self._classes), c_double()
+        images = images.contiguous()
+        labels = None if labels is None else labels.contiguous()
+        threads = torch.get_num_threads()
+        arguments = (_address(images), _address(labels), len(images), threads, _address(logits), byref(loss))
+        _check(self._functions.lenet5_read(byref(self._network()), *arguments))
+        return logits, loss.value
+
+
+def optimizer_state(optimizer: Optimizer, weights: Tensor) -> dict[str, Any]:
+    """Return the state that torch's optimizer has of a vector of weights before its first step."""
+    names = ("momentum_buffer",) if isinstance(optimizer, SgdConfig) else ("exp_avg", "exp_avg_sq")
+    return {"step": torch.tensor(0.0)} | {name: torch.zeros_like(weights) for name in names}
+
+
+def _settings(config: Optimizer, clip: float | None, state: dict[str, Any]) -> _Optimizer:
+    shared = {"decay": config.weight_decay, "clip": clip or 0.0}
+    if isinstance(config, SgdConfig):
+        first = _address(state["momentum_buffer"]) if config.momentum else None
+        return _Optimizer(SGD, nesterov=config.nesterov, momentum=config.momentum, first=first, **shared)
+    return _Optimizer(
+        ADAMW if isinstance(config, AdamWConfig) else ADAM,
+        beta1=config.beta1,
+        beta2=config.beta2,
+        exact_beta1=config.beta1,
+        exact_beta2=config.beta2,
+        first=_address(state["exp_avg"]),
+        second=_address(state["exp_avg_sq"]),
+        **shared,
+    )
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _declared(kernel: Kernel) -> ctypes.CDLL:
+    functions = kernel.functions
+    functions.lenet5_train.argtypes = [POINTER(_Network), POINTER(_Training)]
+    data = (c_void_p, c_void_p, c_int64, c_int32, c_void_p, POINTER(c_double))
+    functions.lenet5_read.argtypes = (POINTER(_Network), *data)
+    sizes = (functions.lenet5_network_bytes(), functions.lenet5_training_bytes())
+    if sizes != (ctypes.sizeof(_Network), ctypes.sizeof(_Training)):
+        raise LenetError("the compiled kernel is of another version of the project; run `make install`")
+    return functions
+
+
+def _check(code: int) -> None:
+    if code:
+        raise MemoryError("the fused kernel finds no memory; use a smaller trainer.batch_size")

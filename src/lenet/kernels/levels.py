@@ -1,0 +1,51 @@
+"""The processors that the kernels are compiled for, and how; setup.py reads this file, which needs no other."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SOURCE = "lenet5.c"
+COMPILER = "ziglang==0.17.1"
+"""A build requirement: clang with the headers of every system, from the Python index."""
+
+FLAGS = ("-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC", "-s")
+"""Never -ffast-math, and no fused multiply-add that the source does not write: both would change bits."""
+
+
+class Level(NamedTuple):
+    """A processor level.
+
+    Attributes:
+        name: part of the compiled file's name.
+        target: the compiler's name of the system; glibc 2.28 is that of the oldest systems that torch runs on.
+        cpu: the compiler's name of the processor.
+        features: what /proc/cpuinfo lists of a processor that has it.
+    """
+
+    name: str
+    target: str
+    cpu: str
+    features: frozenset[str] = frozenset()
+
+    @property
+    def file(self) -> str:
+        """Name of the compiled file, beside the source."""
+        return f"lenet5-{self.name}.so"
+
+    def command(self, source: str, into: str) -> list[str]:
+        """Return the compiler's arguments."""
+        libraries = ["-lm", "-lpthread"]
+        return ["cc", *FLAGS, "-target", self.target, f"-mcpu={self.cpu}", source, "-o", into, *libraries]
+
+
+_AVX2 = frozenset({"avx2", "bmi1", "bmi2", "fma", "f16c", "movbe"})
+_AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+LEVELS: dict[tuple[str, str], tuple[Level, ...]] = {
+    ("Linux", "x86_64"): (
+        Level("avx512", "x86_64-linux-gnu.2.28", "x86_64_v4", _AVX512),
+        Level("avx2", "x86_64-linux-gnu.2.28", "x86_64_v3", _AVX2),
+    ),
+    ("Linux", "aarch64"): (Level("neon", "aarch64-linux-gnu.2.28", "generic"),),
+    ("Darwin", "arm64"): (Level("neon", "aarch64-macos", "apple_m1"),),
+}
+"""By `platform.system()` and `platform.machine()`, the fastest first. Elsewhere torch does the work."""
