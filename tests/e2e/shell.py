@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_SECONDS = 240
+GIT = "git -c user.name=test -c user.email=test@example.org"
 
 SMALL = ("trainer.epochs=2", "data.train_size=2000", "trainer.checkpoint_seconds=0")
 """A training of a second or two that is real all the same."""
@@ -64,19 +65,18 @@ class Shell:
 
 def copy_project(target: Path) -> Path:
     """Copy what git has of the project, and what it would have, to a folder with a history of its own."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        source = ROOT / name
-        if source.is_file():
+    listed = subprocess.check_output(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
+    )
+    compiled = [str(path.relative_to(ROOT)) for path in ROOT.glob("src/lenet/kernels/*.so")]
+    for name in [*filter(None, listed.split("\0")), *compiled]:
+        if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target / name)
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "a copy"]):
-        subprocess.run(["git", *words], cwd=target, check=True, capture_output=True)
+            shutil.copy2(ROOT / name, target / name)
+    subprocess.check_call(["bash", "-c", f"git init -q && git add -A && {GIT} commit -qm 'a copy'"], cwd=target)
     return target
+
+
+def add_tiny_data(root: Path, tiny_data: Path) -> None:
+    """Add the tiny data set's config to a copy of the project; it names the folder of the raw files."""
+    shutil.copyfile(tiny_data / "conf/data/tiny.yaml", root / "conf/data/tiny.yaml")
