@@ -14,7 +14,10 @@ help: ## list the targets
 
 install: $(STAMP) ## make the venv and install everything at the versions of constraints.txt
 
-$(STAMP): pyproject.toml constraints.txt
+# What the kernels are compiled from: an edit there compiles them again, or the tests would try the old ones.
+KERNELS := setup.py $(wildcard src/lenet/kernels/*.[ch]) src/lenet/kernels/levels.py
+
+$(STAMP): pyproject.toml constraints.txt $(KERNELS)
 	@$(PYTHON) -c 'import sys; sys.exit("python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	@test -x $(VENV)/bin/python || { echo "making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
 	@echo "installing into $(VENV): about 2 GB and three minutes the first time ..."

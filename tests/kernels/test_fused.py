@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import platform
 import subprocess
@@ -25,9 +26,12 @@ from lenet.models.lenet5 import LeNet5
 from lenet.models.lenet5_config import LeNet5Config
 from lenet.training.optimizers import build_optimizer
 
-pytestmark = pytest.mark.skipif(
-    isinstance(library.load_kernel(), library.Missing), reason="no kernel for this processor"
-)
+SUITABLE = [
+    one for one in LEVELS.get((platform.system(), platform.machine()), ()) if one.features <= library._features()
+]
+"""Levels of this processor: their compiled kernels must be there, or the installation failed unnoticed."""
+
+pytestmark = pytest.mark.skipif(not SUITABLE, reason="no level is for this processor")
 
 ROOT = Path(__file__).parents[2]
 MEAN, DEVIATION = 0.25, 0.5
@@ -184,10 +188,8 @@ for choice in (("tanh", "average", "none"), ("relu", "max", "batch"), ("gelu", "
 
 
 def test_every_level_and_number_of_threads_gives_the_same_bits() -> None:
-    known = LEVELS[(platform.system(), platform.machine())]
-    levels = [one for one in known if one.features <= library._features()]
     found = set()
-    for level in levels:
+    for level in SUITABLE:
         environment = os.environ | {library.LEVEL_VARIABLE: level.name}
         command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -195,17 +197,40 @@ def test_every_level_and_number_of_threads_gives_the_same_bits() -> None:
     assert len(found) == 3, sorted(found)  # one line for each network
 
 
-def test_a_weight_that_is_not_finite_is_reported() -> None:
+@pytest.mark.parametrize("batch_size", [32, 16])
+def test_a_weight_that_is_not_finite_is_reported(batch_size: int) -> None:
+    """One step leaves a loss that is finite, and weights that are not."""
     model, data = knobs("relu", "max", "none"), batch(32)
     fused = FusedLeNet5(classifier_of(model), model)
-    settings = SgdConfig("sgd", 1.0, 0.0, False, 0.0, 0.0, CONSTANT)
-    state = optimizer_state(settings, fused.weights)
-    loss, _ = train(fused, data, settings, [1e38], state, batch_size=16)
-    assert loss != loss or loss == float("inf")
+    settings = SgdConfig("sgd", 1.0, 0.0, False, 10.0, 0.0, CONSTANT)
+    rates = [3e38] * (32 // batch_size)
+    loss, _ = train(fused, data, settings, rates, optimizer_state(settings, fused.weights), batch_size)
+    assert not fused.weights.isfinite().all()
+    assert not math.isfinite(loss)
 
 
 def test_the_compiler_is_the_one_that_the_build_requires() -> None:
     assert f'"{COMPILER}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_of_equal_units_one_alone_has_the_maximums_gradient() -> None:
+    model, data = knobs("tanh", "max", "none"), batch(20)
+    data.images.zero_()  # every unit of a map is the same
+    exact, fused = classifier_of(model), FusedLeNet5(classifier_of(model), model)
+    settings = SgdConfig("sgd", 1.0, 0.9, False, 0.0, 0.0, CONSTANT)
+    state = optimizer_state(settings, fused.weights)
+    train(fused, data, settings, [1e-9], state, batch_size=20)
+    logits = exact.network.double()(exact.field(windows(data)).double())
+    functional.cross_entropy(logits, data.labels).backward()
+    found = state["momentum_buffer"][: exact.network.c1[0].weight.numel()].double()
+    torch.testing.assert_close(found, exact.network.c1[0].weight.grad.reshape(-1), rtol=1e-4, atol=1e-8)
+
+
+def test_every_level_of_this_processor_was_compiled_and_the_fastest_is_loaded() -> None:
+    assert [one.file for one in SUITABLE if not library.compiled_file(one).is_file()] == []
+    kernel = library.load_kernel()
+    assert isinstance(kernel, library.Kernel)
+    assert kernel.level == SUITABLE[0].name
 
 
 def test_a_level_that_is_not_there_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,7 @@ class FusedLeNet5:
         weights: the vector, in the order of the parameters.
 
     Raises:
-        LenetError: there is no kernel for this processor.
+        LenetError: there is no kernel for this processor; in each call: there is no memory for it.
     """
 
     def __init__(self, classifier: Classifier, model: LeNet5Config) -> None:
@@ -234,4 +234,4 @@ def _declared(kernel: Kernel) -> ctypes.CDLL:
 
 def _check(code: int) -> None:
     if code:
-        raise MemoryError("the fused kernel finds no memory; use a smaller trainer.batch_size")
+        raise LenetError("the fused kernel finds no memory; use a smaller trainer.batch_size")
