@@ -228,7 +228,7 @@ def _declared(kernel: Kernel) -> ctypes.CDLL:
     functions.lenet5_read.argtypes = (POINTER(_Network), *data)
     sizes = (functions.lenet5_network_bytes(), functions.lenet5_training_bytes())
     if sizes != (ctypes.sizeof(_Network), ctypes.sizeof(_Training)):
-        raise LenetError("the compiled kernel is of another version of the project; run `make install`")
+        raise LenetError("the compiled kernel is of another version of the project; run `pip install --editable .`")
     return functions
 
 

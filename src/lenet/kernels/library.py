@@ -44,7 +44,7 @@ def load_kernel() -> Kernel | Missing:
             return Kernel(ctypes.CDLL(str(compiled_file(level))), level.name)
         except OSError as error:  # not compiled, or for another C library
             reason = str(error)
-    return Missing(f"it cannot be loaded ({reason}); `make install` compiles it")
+    return Missing(f"it cannot be loaded ({reason}); `pip install --editable .` compiles it")
 
 
 def compiled_file(level: Level) -> Path:
