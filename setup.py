@@ -40,6 +40,13 @@ class BuildKernels(build_ext):
             command = [sys.executable, "-m", "ziglang", *level.command(extension.sources[0], str(target))]
             environment = {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
             subprocess.run(command, check=True, env=os.environ | environment)
+        target.with_name(level.digests_file).write_text(LEVELS.digests(FOLDER, target), encoding="utf-8")
+
+    def copy_extensions_to_source(self):
+        """Copy the digests too, when the package is installed as editable."""
+        super().copy_extensions_to_source()
+        for file in Path(self.build_lib, "lenet/kernels").glob("*.sha256"):
+            self.copy_file(str(file), str(FOLDER))
 
 
 def extension(levels, level):

@@ -1,6 +1,6 @@
 """The network of the default variant, trained the way the common Lightning templates do it.
 
-The other side of `throughput.py`, which runs it as `python benchmarks/template.py EPOCHS FOLDER`:
+The other side of `throughput.py` and `sweep.py`, which run it as `python benchmarks/template.py EPOCHS FOLDER [RUNS]`:
 Lightning's Trainer with a CSV logger, a rich progress bar, a model summary and ModelCheckpoint; a LightningModule that
 updates torchmetrics and calls `self.log` each step; a DataLoader over a Dataset whose transforms work on one image at a
 time, shuffled, without workers (on few cores workers are slower at this batch size). Network, data, split, batch size,
@@ -131,10 +131,16 @@ def loaders(project: Project, config: Config) -> tuple[DataLoader[Any], DataLoad
     )
 
 
-def main(epochs: int, folder: Path) -> None:
-    """Train so many epochs, and print the last validation error in percent."""
+def main(epochs: int, folder: Path, runs: int = 1) -> None:
+    """Train runs of so many epochs with the seeds 1, 2, …, one after the other as Hydra's basic launcher does."""
+    for seed in range(1, runs + 1):
+        train(epochs, folder, seed)
+
+
+def train(epochs: int, folder: Path, seed: int) -> None:
+    """Train one run, and write the last validation error in percent."""
     project = find_project(ROOT)
-    config = compose(project, [f"trainer.epochs={epochs}"])
+    config = compose(project, [f"trainer.epochs={epochs}", f"seed={seed}"])
     lightning.seed_everything(config.seed)
     seen, unseen = loaders(project, config)
     trainer = lightning.Trainer(
@@ -155,4 +161,4 @@ def main(epochs: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))

@@ -23,6 +23,7 @@ from lenet.core.project import Project
 from lenet.data.datasets import load_data_config
 from lenet.data.idx import to_idx
 from lenet.data.prepare import prepare
+from lenet.kernels.library import Kernel, load_kernel
 
 if TYPE_CHECKING:
     from showcase import Showcase
@@ -82,6 +83,7 @@ TREE: dict[str, Any] = {
         "devices": 1,
         "accelerator": "cpu",
         "strategy": "auto",
+        "kernel": "fused" if isinstance(load_kernel(), Kernel) else "torch",
         "threads": 1,  # more would wait for each other where the machine is busy
         "checkpoint_seconds": 0.0,
         "progress": False,

@@ -111,7 +111,7 @@ def do_trials(project: Project) -> None:
     name = spec.study_name(digest)
     with ExitStack() as stack:
         worker = SearchStudy(spec, storage, name).register_worker(stack)
-        study = SearchStudy(spec, storage, name, worker=worker)
+        study = SearchStudy(spec, storage, name)
         run_trials(study, Objective(study, digest), worker)
     search(project)  # draws what takes seconds
 

@@ -16,6 +16,7 @@ TINY: dict[str, Any] = {
     "trials": 4,
     "minutes": None,
     "workers": 1,
+    "parallel_trials": 2,
     "seed": 1,
     "storage": None,
     "space": {"optimizer": {"learning_rate": {"low": 0.001, "high": 0.02, "log": True}}},

@@ -205,7 +205,7 @@ def test_what_is_right_is_composed(typed: Typed, jobs: list[Config]) -> None:
 
 
 def test_a_glob_is_swept(typed: Typed, jobs: list[Config]) -> None:
-    assert typed("-m 'optimizer=glob(*,exclude=adamw)' 'experiment=glob(*_relu)'")[0] == 0
+    assert typed("-m hydra/launcher=basic 'optimizer=glob(*,exclude=adamw)' 'experiment=glob(*_relu)'")[0] == 0
     assert [(job.optimizer.name, job.name) for job in jobs] == [
         ("adam", "lenet5_relu"),
         ("sgd", "lenet5_relu"),
@@ -224,7 +224,7 @@ def test_what_is_swept_in_a_file_is_checked_whole_before_it_is_trained(
         assert "model.activation=rellu: must be one of" in lines[0]
         assert not jobs
         path.write_text(body.format("seed: 1,2"))
-        assert typed("experiment=swept model.activation=relu")[0] == 0
+        assert typed("experiment=swept model.activation=relu hydra/launcher=basic")[0] == 0
     finally:
         path.unlink()
     found = [(job.name, job.seed, job.model.activation) for job in jobs]
@@ -242,7 +242,7 @@ def test_a_file_that_does_not_say_where_it_belongs_is_told_to(typed: Typed, hous
         path.unlink()
 
 
-@pytest.mark.parametrize("words", ["seed=2", "-m seed=2,3"])
+@pytest.mark.parametrize("words", ["seed=2", "-m seed=2,3 hydra/launcher=basic"])
 def test_a_fault_of_ours_is_shown_whole(typed: Typed, words: str) -> None:
     def faulty(tree: Any) -> None:
         with own_faults():
@@ -268,13 +268,13 @@ def test_what_a_launcher_cannot_do_is_a_line_and_the_rest_is_there_when_asked_fo
         raise RuntimeError('Could not detect "srun", are you indeed on a slurm cluster?')
 
     monkeypatch.setattr(BasicLauncher, "launch", refuse)
-    code, lines = typed("-m seed=1,2")
+    code, lines = typed("-m seed=1,2 hydra/launcher=basic")
     message = 'error: Could not detect "srun", are you indeed on a slurm cluster? (RuntimeError; LENET_TRACEBACK=1'
     assert code == EXIT_USAGE
     assert [line[: len(message)] for line in lines] == [message]
     monkeypatch.setenv(TRACEBACK_VARIABLE, "1")
     with pytest.raises(ConfigError) as caught:
-        typed("-m seed=1,2")
+        typed("-m seed=1,2 hydra/launcher=basic")
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 

@@ -68,7 +68,7 @@ def copy_project(target: Path) -> Path:
     listed = subprocess.check_output(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
     )
-    compiled = [str(path.relative_to(ROOT)) for path in ROOT.glob("src/lenet/kernels/*.so")]
+    compiled = [str(path.relative_to(ROOT)) for path in ROOT.glob("src/lenet/kernels/lenet5-*")]
     for name in [*filter(None, listed.split("\0")), *compiled]:
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 from shell import GIT, Shell, add_tiny_data, copy_project
+
+from lenet.kernels.library import suitable_levels
 
 VARIANTS = ("lenet5", "lenet5_relu", "refitted")
 
@@ -72,7 +75,7 @@ def test_everything_is_there(pipeline: Shell) -> None:
         low, high = found["interval"]
         assert low <= found["test_error"]["mean"] <= high
     assert (refit["comparison"]["n_a"], refit["comparison"]["n_b"]) == (2, 2)
-    assert evaluation["threads"] == refit["threads"] == [1]
+    assert evaluation["trained_by"] == ["the fused kernel"]
     assert versions(pipeline.root) == [("lenet5", 1)]
     assert (results / "search/best.yaml").read_text().startswith("# python train.py experiment=searched\n")
     assert (results / "refit/best.yaml").read_text().startswith("# python train.py experiment=refitted\n")
@@ -210,3 +213,31 @@ def test_what_a_variant_names_must_be_there(pipeline: Shell) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: params.yaml: variants names lenet5_rlu:")
     assert len(done.stderr.splitlines()) == 1
+
+
+OTHER_MACHINE = {
+    "LENET_KERNEL_LEVEL": "avx2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+}
+"""A processor without AVX-512, as far as libraries can be told; the test narrows it to one core besides."""
+
+
+@pytest.mark.long
+@pytest.mark.skipif("avx512" not in {one.name for one in suitable_levels()}, reason="this processor has no AVX-512")
+def test_a_fresh_clone_on_another_machine_leaves_the_committed_results_as_they_are(
+    pipeline: Shell, tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone"
+    pipeline.run(f"git clone -q . {clone}")
+    for compiled in pipeline.root.glob("src/lenet/kernels/lenet5-*"):
+        shutil.copy2(compiled, clone / compiled.relative_to(pipeline.root))
+    there = Shell(clone, clone, OTHER_MACHINE)
+    there.run("taskset --cpu-list 0 dvc repro")
+    assert there.run("git status --porcelain").stdout == ""
+    levels = {
+        name: set(query(root, "select distinct value from tags where key = 'lenet.kernel'"))
+        for name, root in (("here", pipeline.root), ("there", clone))
+    }
+    assert levels == {"here": {("fused (avx512)",)}, "there": {("fused (avx2)",)}}

@@ -27,7 +27,7 @@ def test_a_run_that_is_requested_twice_is_trained_once(
     assert [one.outcome for one in run_all(project, requests, workers=2)] == ["already trained"] * 2
 
 
-def test_the_train_stage_trains_with_one_thread_each_and_says_so(project: Project, said: list[str]) -> None:
+def test_the_train_stage_says_what_trained(project: Project, said: list[str]) -> None:
     path = project.root / "params.yaml"
     tree = yaml.safe_load(path.read_text()) | {"data": "tiny", "variants": ["lenet5", "lenet5_relu"], "seeds": [1, 2]}
     tree["overrides"] = ["trainer.epochs=1", "trainer=cpu", "trainer.threads=2", "trainer.batch_size=50"]
@@ -36,9 +36,10 @@ def test_the_train_stage_trains_with_one_thread_each_and_says_so(project: Projec
     write_variants(project, compose_variants(project, params))
     train_variant(project, params, "lenet5")
     entries = read_json(project.root / "build/train/lenet5/runs.json")["runs"]
-    assert [(entry["seed"], entry["threads"]) for entry in entries] == [(1, [1]), (2, [1])]
+    assert {entry["seed"]: entry["trained_by"] for entry in entries} == dict.fromkeys((1, 2), "the fused kernel")
     for entry in entries:
         (attempt,) = RunDir(project.runs / entry["fingerprint"]).status()["attempts"]
-        assert attempt["threads"] == 1
+        assert attempt["threads"] >= 1
+        assert attempt["kernel"].startswith("fused (")
         error = f"{entry['measures']['val/error']:.2f} %"
         assert f"{entry['fingerprint'][:12]}  lenet5 seed={entry['seed']}: validation error {error}" in said

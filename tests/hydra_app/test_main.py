@@ -17,7 +17,7 @@ from lenet.config.validation import flatten
 from lenet.core.atomic_io import read_json, write_json
 from lenet.core.file_lock import is_held
 from lenet.core.project import SWEEP_LOCK, Project
-from lenet.hydra_app.main import DESCRIPTION, SweepCallback, _try_out, folder_of, run_name
+from lenet.hydra_app.main import DESCRIPTION, SweepCallback, folder_of, run_name, try_out
 from lenet.hydra_app.results_table import Row
 from lenet.runs.cleanup import find_removable
 
@@ -119,7 +119,7 @@ def test_a_training_on_a_few_batches_keeps_nothing(
     project: Project, make_config: MakeConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path for path in project.home.rglob("*") if path.is_file()}
-    error = _try_out(project, make_config(trainer__max_batches=1))
+    error = try_out(project, make_config(trainer__max_batches=1))
     assert error is not None
     assert 0 <= error <= 100
     assert f"val/error {error:.2f}" in capsys.readouterr().out

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import platform
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,17 +17,15 @@ from torch.nn import functional
 
 from lenet.config.schema import AdamConfig, AdamWConfig, ConstantConfig, Optimizer, SgdConfig
 from lenet.data.augment import RandomShift
-from lenet.kernels import library
 from lenet.kernels.fused import ACTIVATIONS, POOLINGS, FusedLeNet5, optimizer_state
-from lenet.kernels.levels import COMPILER, LEVELS
+from lenet.kernels.levels import COMPILER
+from lenet.kernels.library import LEVEL_VARIABLE, suitable_levels
 from lenet.models.classifier import Classifier, PadAndNormalize
 from lenet.models.lenet5 import LeNet5
 from lenet.models.lenet5_config import LeNet5Config
 from lenet.training.optimizers import build_optimizer
 
-SUITABLE = [
-    one for one in LEVELS.get((platform.system(), platform.machine()), ()) if one.features <= library._features()
-]
+SUITABLE = suitable_levels()
 """Levels of this processor: their compiled kernels must be there, or the installation failed unnoticed."""
 
 pytestmark = pytest.mark.skipif(not SUITABLE, reason="no level is for this processor")
@@ -98,7 +95,7 @@ def test_gradients_are_those_of_autograd_in_float64(
 ) -> None:
     model, data = knobs(activation, pooling, normalization), batch(45)
     exact = classifier_of(model)
-    fused = FusedLeNet5(classifier_of(model), model)
+    fused = FusedLeNet5(classifier_of(model))
     settings = SgdConfig("sgd", 1.0, 0.9, False, 0.0, smoothing, CONSTANT)
     state = optimizer_state(settings, fused.weights)
     loss, answers = train(fused, data, settings, [1e-9], state, batch_size=45)  # its momentum is the gradient
@@ -122,7 +119,7 @@ def test_gradients_are_those_of_autograd_in_float64(
 def test_running_statistics_and_logits_are_those_of_torch() -> None:
     model, data = knobs("relu", "max", "batch"), batch(45)
     ours, theirs = classifier_of(model), classifier_of(model)
-    fused = FusedLeNet5(ours, model)
+    fused = FusedLeNet5(ours)
     settings = SgdConfig("sgd", 1.0, 0.0, False, 0.0, 0.0, CONSTANT)
     train(fused, data, settings, [1e-9], optimizer_state(settings, fused.weights), batch_size=45)
     theirs.train()(windows(data))
@@ -150,7 +147,8 @@ def test_running_statistics_and_logits_are_those_of_torch() -> None:
 def test_steps_are_those_of_torchs_optimizers(settings: Optimizer, clip: float | None) -> None:
     model, data = knobs("tanh", "average", "none"), batch(100)
     ours, theirs = classifier_of(model), classifier_of(model).double()
-    fused, state = FusedLeNet5(ours, model), None
+    fused = FusedLeNet5(ours)
+    fused.bind()
     state = optimizer_state(settings, fused.weights)
     rates = [settings.learning_rate * factor for factor in (1.0, 0.5, 0.25, 1.0)]  # three of 32 images, one of 4
     train(fused, data, settings, rates, state, batch_size=16, accumulate=2, clip=clip)
@@ -177,7 +175,7 @@ for choice in (("tanh", "average", "none"), ("relu", "max", "batch"), ("gelu", "
         torch.set_num_threads(threads)
         model = knobs(*choice)
         classifier = classifier_of(model)
-        fused, state = FusedLeNet5(classifier, model), None
+        fused = FusedLeNet5(classifier)
         state = optimizer_state(ADAM, fused.weights)
         for seed in range(3):
             loss, _ = train(fused, batch(500, seed), ADAM, [0.003] * 5, state, batch_size=100)
@@ -190,7 +188,7 @@ for choice in (("tanh", "average", "none"), ("relu", "max", "batch"), ("gelu", "
 def test_every_level_and_number_of_threads_gives_the_same_bits() -> None:
     found = set()
     for level in SUITABLE:
-        environment = os.environ | {library.LEVEL_VARIABLE: level.name}
+        environment = os.environ | {LEVEL_VARIABLE: level.name}
         command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         found |= set(done.stdout.splitlines())
@@ -201,7 +199,7 @@ def test_every_level_and_number_of_threads_gives_the_same_bits() -> None:
 def test_a_weight_that_is_not_finite_is_reported(batch_size: int) -> None:
     """One step leaves a loss that is finite, and weights that are not."""
     model, data = knobs("relu", "max", "none"), batch(32)
-    fused = FusedLeNet5(classifier_of(model), model)
+    fused = FusedLeNet5(classifier_of(model))
     settings = SgdConfig("sgd", 1.0, 0.0, False, 10.0, 0.0, CONSTANT)
     rates = [3e38] * (32 // batch_size)
     loss, _ = train(fused, data, settings, rates, optimizer_state(settings, fused.weights), batch_size)
@@ -216,7 +214,7 @@ def test_the_compiler_is_the_one_that_the_build_requires() -> None:
 def test_of_equal_units_one_alone_has_the_maximums_gradient() -> None:
     model, data = knobs("tanh", "max", "none"), batch(20)
     data.images.zero_()  # every unit of a map is the same
-    exact, fused = classifier_of(model), FusedLeNet5(classifier_of(model), model)
+    exact, fused = classifier_of(model), FusedLeNet5(classifier_of(model))
     settings = SgdConfig("sgd", 1.0, 0.9, False, 0.0, 0.0, CONSTANT)
     state = optimizer_state(settings, fused.weights)
     train(fused, data, settings, [1e-9], state, batch_size=20)
@@ -224,15 +222,3 @@ def test_of_equal_units_one_alone_has_the_maximums_gradient() -> None:
     functional.cross_entropy(logits, data.labels).backward()
     found = state["momentum_buffer"][: exact.network.c1[0].weight.numel()].double()
     torch.testing.assert_close(found, exact.network.c1[0].weight.grad.reshape(-1), rtol=1e-4, atol=1e-8)
-
-
-def test_every_level_of_this_processor_was_compiled_and_the_fastest_is_loaded() -> None:
-    assert [one.file for one in SUITABLE if not library.compiled_file(one).is_file()] == []
-    kernel = library.load_kernel()
-    assert isinstance(kernel, library.Kernel)
-    assert kernel.level == SUITABLE[0].name
-
-
-def test_a_level_that_is_not_there_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(library.LEVEL_VARIABLE, "nonesuch")
-    assert isinstance(library.load_kernel.__wrapped__(), library.Missing)

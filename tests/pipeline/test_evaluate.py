@@ -47,7 +47,12 @@ class Stage:
                 entry: dict[str, Any] = {"seed": seed, "fingerprint": f"{number}{seed}" * 32, "config": config.tree()}
                 entry |= {"data_digest": "0" * 64, "epochs": 1}
                 entries.append(
-                    entry | {"weights_sha256": sha256_file(path), "measures": {"val/error": error}, "threads": [seed]}
+                    entry
+                    | {
+                        "weights_sha256": sha256_file(path),
+                        "measures": {"val/error": error},
+                        "trained_by": f"kernel {seed}",
+                    }
                 )
             write_json(self.built / variant / "runs.json", {"variant": variant, "runs": entries})
         self.trained = {variant: read_variant(project, variant) for variant in ERRORS}
@@ -97,7 +102,7 @@ def test_every_network_reads_the_test_set_and_the_choice_is_made_on_validation(s
     assert (against["baseline"], against["seeds"], against["p"]) == ("first", [2, 2], pytest.approx(expected.p))
     assert against["interval"] == pytest.approx([-expected.high, -expected.low], abs=1e-6)
     assert against["difference"] == pytest.approx(-pair["difference"])
-    assert body["threads"] == [1, 2]
+    assert body["trained_by"] == ["kernel 1", "kernel 2"]
     for variant in ERRORS:
         found = stage.qualities["networks"][variant]
         assert [one["seed"] for one in found] == [1, 2]

@@ -36,7 +36,6 @@ def quality(seed: int, run: str) -> dict[str, Any]:
     return body
 
 
-LATENCY = {"images": 1000, "median_ms": 12.5, "lower_quartile_ms": 12.0, "upper_quartile_ms": 13.25, "repeats": 40}
 EXPORT: dict[str, Any] = {
     "variant": "relu",
     "seed": 2,
@@ -45,8 +44,7 @@ EXPORT: dict[str, Any] = {
     "onnx_bytes": 250_880,
     "weight_bytes": 247_200,
     "parameters": 61706,
-    "agreement": {"images": 10000, "same_answers": 10000, "largest_difference": 6e-6},
-    "latency": {runtime: {"images_1000": LATENCY} for runtime in ("torch", "onnxruntime")},
+    "agreement": {"images": 10000, "same_answers": 10000, "tolerance": 1e-4},
 }
 
 
@@ -129,10 +127,8 @@ def test_says_what_a_card_has_to_say(card: Callable[..., str]) -> None:
         "| pattern 1 | 0 of 0 | – | – |",
         "| rotation, 30 units | 12.0 | 11.5 ± 0.7 | 2 |",
         "| training | 500 | data |",
-        "| commit | c0ffee with uncommitted changes |",
         "| weights sha256 | weights |",
         "| augmentation | shift, shift 1 |",
-        "| 1,000 | 12.5 (12–13.2; n = 40) | 12.5 (12–13.2; n = 40) |",
     ):
         assert line in text.splitlines()
     assert "\n\n2 variants were compared. Of 3 seeds of relu this one has the lowest validation error" in text

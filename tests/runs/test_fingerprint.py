@@ -11,8 +11,8 @@ import pytest
 import lenet
 from lenet.config.schema import Config
 from lenet.runs.fingerprint import COUNTED as COUNTED_PACKAGES
+from lenet.runs.fingerprint import FUSED_KERNEL, code_digest, digest_sources, fingerprint
 from lenet.runs.fingerprint import START as FIT
-from lenet.runs.fingerprint import code_digest, digest_sources, fingerprint
 from sources import edit
 
 START = (FIT, "lenet.models.lenet5")
@@ -47,6 +47,16 @@ def test_a_copy_has_the_same_digest(package: Path) -> None:
     assert digest_sources(package, START, COUNTED_PACKAGES) == code_digest("lenet5")
 
 
+def test_comments_of_the_kernel_change_nothing_and_its_statements_lenet5_alone(package: Path) -> None:
+    source = package / "kernels" / "lenet5.c"
+    edit(source, "// of the input", "// of another name")
+    assert digest_sources(package, START, COUNTED_PACKAGES) == code_digest("lenet5")
+    others = digest_sources(package, START, COUNTED_PACKAGES, (FUSED_KERNEL,))
+    edit(source, "VARIANCE_ADDED 1e-5f", "VARIANCE_ADDED 2e-5f")
+    assert digest_sources(package, START, COUNTED_PACKAGES) != code_digest("lenet5")
+    assert digest_sources(package, START, COUNTED_PACKAGES, (FUSED_KERNEL,)) == others
+
+
 @pytest.mark.parametrize("name", COUNTED)
 def test_comments_docstrings_and_formatting_change_nothing(package: Path, name: str) -> None:
     path = package / name
@@ -72,7 +82,8 @@ def test_comments_docstrings_and_formatting_change_nothing(package: Path, name: 
         ("data/augment.py", "2 * self.shift + 1", "2 * self.shift"),
         ("data/split.py", "ORDER_SEED = 1998", "ORDER_SEED = 1999"),
         ("training/optimizers.py", "momentum=config.momentum,", ""),
-        ("training/module.py", "optimizer.zero_grad()", "pass"),
+        ("training/steps.py", "self._optimizer.zero_grad()", "pass"),
+        ("kernels/lenet5.c", "NEW_SHARE 0.1f", "NEW_SHARE 0.2f"),
         ("training/fit.py", '"bf16": "bf16-mixed"', '"bf16": "bf16-true"'),
     ],
 )

@@ -368,7 +368,7 @@ def test_a_folder_is_no_place_for_what_cannot_be_trained(asker: Asker, make_conf
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
     with pytest.raises(ConfigError, match=r"^trainer\.accelerator=gpu: torch finds no CUDA device here"):
-        asker(make_config(trainer__accelerator="gpu"))
+        asker(make_config(trainer__accelerator="gpu", trainer__kernel="auto"))
     assert asker.states == []
 
 

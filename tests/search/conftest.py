@@ -34,11 +34,11 @@ def read_tiny(project: Project) -> ReadTiny:
 def open_study() -> Callable[..., SearchStudy]:
     """Return a spec's study, as a process of its own would open it."""
 
-    def open_one(spec: SearchSpec, worker: int | None = None) -> SearchStudy:
+    def open_one(spec: SearchSpec) -> SearchStudy:
         project = spec.project
         storage = open_storage(project, study_url(project, spec.search.storage))
         digest = training_digest(project.prepared("tiny"))
-        return SearchStudy(spec, storage, spec.study_name(digest), worker)
+        return SearchStudy(spec, storage, spec.study_name(digest))
 
     return open_one
 

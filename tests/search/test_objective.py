@@ -30,7 +30,7 @@ def run_next(study: SearchStudy, digest: str) -> None:
 
 
 def test_values_that_do_not_go_together_fail_the_trial(read_tiny: ReadTiny, open_study: Open, digest: str) -> None:
-    study = open_study(read_tiny("optimizer=sgd", space=NESTEROV), worker=1)
+    study = open_study(read_tiny("optimizer=sgd", space=NESTEROV))
     study.study.enqueue_trial({"optimizer.momentum": 0.0, "optimizer.nesterov": True})
     run_next(study, digest)
     (trial,) = study.trials()
@@ -39,7 +39,7 @@ def test_values_that_do_not_go_together_fail_the_trial(read_tiny: ReadTiny, open
 
 
 def test_a_network_over_the_limit_is_not_trained(read_tiny: ReadTiny, open_study: Open, digest: str) -> None:
-    study = open_study(read_tiny("search.limits.parameters=10"), worker=1)
+    study = open_study(read_tiny("search.limits.parameters=10"))
     run_next(study, digest)
     (record,) = study.records()
     assert (record.state, record.is_feasible, record.result["epochs"]) == ("PRUNED", False, 0)
@@ -50,7 +50,7 @@ def test_the_same_values_are_trained_once_and_a_damaged_history_is_repaired(
     read_tiny: ReadTiny, open_study: Open, digest: str
 ) -> None:
     spec = read_tiny("search.trials=2")
-    study = open_study(spec, worker=1)
+    study = open_study(spec)
     for _ in range(2):
         study.study.enqueue_trial({"optimizer.learning_rate": 0.004})
     run_next(study, digest)
@@ -66,7 +66,7 @@ def test_the_same_values_are_trained_once_and_a_damaged_history_is_repaired(
 def test_a_trial_whose_workers_end_with_errors_fails_at_last(
     read_tiny: ReadTiny, open_study: Open, digest: str
 ) -> None:
-    study = open_study(read_tiny(), worker=1)
+    study = open_study(read_tiny())
     shutil.rmtree(study.spec.project.prepared("tiny"))
     for faults in range(1, MAX_FAULTS):
         with pytest.raises((LenetError, OSError)):
@@ -81,7 +81,7 @@ def test_a_trial_whose_workers_end_with_errors_fails_at_last(
 
 
 def test_a_signal_requeues_a_trial_without_limit(read_tiny: ReadTiny, open_study: Open) -> None:
-    study = open_study(read_tiny(), worker=1)
+    study = open_study(read_tiny())
     for _ in range(MAX_FAULTS + 1):
         with ExitStack() as stack:
             trial = study.claim(study.register_worker(stack))

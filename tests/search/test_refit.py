@@ -70,7 +70,6 @@ def test_the_choice_stands_on_some_seeds_and_what_is_said_of_it_on_others(
         assert set(body[side]["by_seed"]) == {"1", "2"}
     ours, theirs = (list(body[side]["by_seed"].values()) for side in ("confirmed", "baseline"))
     assert (body["comparison"]["n_a"], body["comparison"]["n_b"]) == (2, 2)
-    assert body["threads"] == [1]
     assert body["comparison"]["mean"] == pytest.approx(sum(ours) / 2 - sum(theirs) / 2)
     curse = body["winners_curse"]
     assert (curse["trial"], curse["epochs"], curse["fresh_seeds"]["n"]) == (0, 1, 2)  # on the search's own budget

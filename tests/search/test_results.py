@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lenet.core.atomic_io import read_json, write_json
 from lenet.core.errors import ConfigError
 from lenet.search.results import check_target, copy_results, summary
 from lenet.search.spec import SearchSpec
@@ -20,6 +21,7 @@ def folder(tmp_path: Path) -> Path:
     (found / "plots").mkdir(parents=True)
     for name in ("best.yaml", "trials.csv", "search.html", "plots/history.png", "plots/learning.png"):
         (found / name).write_text(name)
+    write_json(found / "summary.json", {"best": None, "history": [[0, 1.5, 1795681766.7], [1, 1.25, 1795681764.3]]})
     return found
 
 
@@ -35,6 +37,7 @@ def test_copying_leaves_other_files_alone(folder: Path, tmp_path: Path) -> None:
     assert (into / "plots" / "history.png").read_text() == "plots/history.png"
     assert (into / "best.yaml").read_text() == "best.yaml"
     assert (tmp_path / "thesis.2026.html").read_text() == "search.html"
+    assert read_json(into / "summary.json")["history"] == [[0, 1.5], [1, 1.25]]  # no times, which differ by machine
 
 
 def test_a_target_that_is_no_folder_is_refused(tmp_path: Path) -> None:
@@ -92,6 +95,6 @@ def test_trials_are_ranked_once_a_run_and_the_front_has_what_none_dominates() ->
 
 def test_the_table_has_a_row_a_trial() -> None:
     lines = trials_table(TRIALS[:2]).splitlines()
-    assert lines[0] == "trial,state,val/error,epochs,seconds,status,run,rate"
-    assert lines[1] == f"0,PRUNED,,1,,,{'00' * 32},0"
-    assert lines[2] == f"1,COMPLETE,0.9,5,,,{'01' * 32},1"
+    assert lines[0] == "trial,state,val/error,epochs,status,run,rate"
+    assert lines[1] == f"0,PRUNED,,1,,{'00' * 32},0"
+    assert lines[2] == f"1,COMPLETE,0.9,5,,{'01' * 32},1"

@@ -36,8 +36,8 @@ def test_a_search_whose_budget_is_spent_writes_its_results(
     spec = read_tiny("search.trials=2", "search.epochs=1")
     shutil.copyfile(empty_store, spec.project.home / "mlflow.db")
     with ExitStack() as stack:
-        worker = open_study(spec).register_worker(stack)
-        study = open_study(spec, worker)
+        study = open_study(spec)
+        worker = study.register_worker(stack)
         run_trials(study, Objective(study, digest), worker)
     records = run_search(spec, ["search=tiny"], into=tmp_path / "results")
     assert [one.state for one in records] == ["COMPLETE"] * 2

@@ -11,6 +11,7 @@ from lenet.config.params import read_params
 from lenet.config.schema import SgdConfig
 from lenet.core.errors import ConfigError
 from lenet.core.project import Project
+from lenet.kernels.choice import resolve_kernel
 from lenet.pipeline.search_stages import search_words
 from lenet.search.spec import SearchSpec, read_spec
 
@@ -55,7 +56,7 @@ def test_a_groups_name_chooses_its_file(read_tiny: ReadTiny) -> None:
 def test_train_py_trains_a_trials_run(read_tiny: ReadTiny, space: object, assignment: dict[str, object]) -> None:
     spec = read_tiny(**({"space": space} if space else {}))
     typed = compose(spec.project, spec.train_overrides(assignment))
-    assert typed.identity() == spec.config_for(assignment).identity()
+    assert resolve_kernel(typed).identity() == spec.config_for(assignment).identity()
 
 
 def test_a_spec_survives_pickling_and_edits_of_conf(read_tiny: ReadTiny, project: Project) -> None:

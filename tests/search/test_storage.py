@@ -33,7 +33,7 @@ def test_a_database_that_is_locked_is_one_line(
     read_tiny: ReadTiny, open_study: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage_module, "BUSY_SECONDS", 0.2)
-    study = open_study(read_tiny(), worker=1)
+    study = open_study(read_tiny())
     path = Path(study.storage.url.removeprefix("sqlite:///"))
     with closing(sqlite3.connect(path)) as other, ExitStack() as stack:
         other.execute("begin exclusive")

@@ -16,7 +16,7 @@ Open = Callable[..., SearchStudy]
 
 
 def test_claims_end_with_the_budget(read_tiny: ReadTiny, open_study: Open) -> None:
-    study = open_study(read_tiny("search.trials=2"), worker=1)
+    study = open_study(read_tiny("search.trials=2"))
     with ExitStack() as stack:
         worker = study.register_worker(stack)
         trials = [study.claim(worker) for _ in range(4)]
@@ -31,12 +31,12 @@ def test_claims_end_with_the_budget(read_tiny: ReadTiny, open_study: Open) -> No
 
 
 def test_a_larger_budget_continues_the_same_study(read_tiny: ReadTiny, open_study: Open) -> None:
-    first = open_study(read_tiny("search.trials=1"), worker=1)
+    first = open_study(read_tiny("search.trials=1"))
     with ExitStack() as stack:
         trial = first.claim(first.register_worker(stack))
         assert trial is not None
         first.finish(trial, [1.0], "COMPLETE")
-        second = open_study(read_tiny("search.trials=2"), worker=2)
+        second = open_study(read_tiny("search.trials=2"))
         assert second.name == first.name
         found = second.claim(second.register_worker(stack))
         assert found is not None
@@ -44,7 +44,7 @@ def test_a_larger_budget_continues_the_same_study(read_tiny: ReadTiny, open_stud
 
 
 def test_a_smaller_budget_has_the_first_trials(read_tiny: ReadTiny, open_study: Open) -> None:
-    larger = open_study(read_tiny("search.trials=3"), worker=1)
+    larger = open_study(read_tiny("search.trials=3"))
     with ExitStack() as stack:
         worker = larger.register_worker(stack)
         for value in range(3):
@@ -64,7 +64,7 @@ def test_a_dead_workers_trial_goes_to_the_next_with_its_number_and_values(
     read_tiny: ReadTiny, open_study: Open
 ) -> None:
     spec = read_tiny("search.trials=1")
-    dying, heir = open_study(spec, worker=1), open_study(spec, worker=2)
+    dying, heir = open_study(spec), open_study(spec)
     with ExitStack() as life, ExitStack() as other:
         trial = dying.claim(dying.register_worker(life))
         assert trial is not None
@@ -84,7 +84,7 @@ def test_a_dead_workers_trial_goes_to_the_next_with_its_number_and_values(
 
 
 def test_a_trial_without_a_worker_is_requeued(read_tiny: ReadTiny, open_study: Open) -> None:
-    study = open_study(read_tiny(), worker=1)
+    study = open_study(read_tiny())
     study.study.ask()  # killed before it was signed
     assert study.requeue_lost() == 1
     assert (count(study.trials()).waiting, count(study.trials()).running) == (1, 0)
@@ -103,7 +103,7 @@ def test_worker_numbers_are_never_given_twice_and_their_locks_show_who_lives(
 
 
 def test_trials_that_were_retried_are_left_out(read_tiny: ReadTiny, open_study: Open) -> None:
-    study = open_study(read_tiny(), worker=1)
+    study = open_study(read_tiny())
     retry = study.storage.database.get_heartbeat_stale_trial_callback()
     assert retry is not None
     for number in range(2):
@@ -114,7 +114,7 @@ def test_trials_that_were_retried_are_left_out(read_tiny: ReadTiny, open_study: 
 
 
 def test_time_of_overlapping_sessions_counts_once(read_tiny: ReadTiny, open_study: Open) -> None:
-    study = open_study(read_tiny("search.trials=null", "search.minutes=1"), worker=1)
+    study = open_study(read_tiny("search.trials=null", "search.minutes=1"))
     now = time.time()
     for name, span in {"1": (-50, -20), "2": (-40, -10), "3": (-5, 0)}.items():
         study.study.set_user_attr(f"lenet.session.{name}", [now + moment for moment in span])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import signal
@@ -18,7 +19,8 @@ from lenet.core.atomic_io import read_json, sha256_file
 from lenet.core.errors import ConfigError, DamagedError, RunFailedError, Stopped
 from lenet.data.arrays import load_training, read_card
 from lenet.data.split import split
-from lenet.evaluation.predict import load_network
+from lenet.evaluation.predict import load_network, predict
+from lenet.kernels.library import LEVEL_VARIABLE, load_kernel, suitable_levels
 from lenet.models.lenet5 import LeNet5
 from lenet.training.fit import (
     CHECKPOINTS,
@@ -27,7 +29,6 @@ from lenet.training.fit import (
     WEIGHTS,
     choose_accelerator,
     fit,
-    predict,
     training_seconds,
 )
 
@@ -80,9 +81,9 @@ def test_predictions_are_those_of_the_weights_on_the_validation_part(
     arrays = load_training(prepared)
     _, held_out = split(arrays.order, 500, 200)
     reader = load_network(config, tmp_path / WEIGHTS, sha256)
-    logits = predict(reader, torch.from_numpy(arrays.images[held_out]), torch.device("cpu")).numpy()
+    logits = predict(reader, arrays.images[held_out])
     with np.load(tmp_path / PREDICTIONS) as kept:
-        assert np.allclose(kept["logits"], logits, atol=1e-5)  # the reader's weights lie in another order in memory
+        assert np.array_equal(kept["logits"], logits)
         assert np.array_equal(kept["labels"], arrays.labels[held_out])
         error = 100 * np.mean(kept["logits"].argmax(axis=1) != kept["labels"])
     assert history(tmp_path)[-1]["val/error"] == pytest.approx(error, abs=1e-4)
@@ -209,7 +210,8 @@ def test_another_seed_or_shift_has_other_weights_from_the_first_step_on(
     [
         {},
         {"model__normalization": "batch", "model__activation": "relu", "model__pooling": "max"},
-        {"optimizer__name": "adamw", "optimizer__weight_decay": 0.01, "trainer__precision": "bf16"},
+        {"optimizer__name": "adamw", "optimizer__weight_decay": 0.01},
+        {"trainer__precision": "bf16", "trainer__kernel": "torch"},
     ],
 )
 @pytest.mark.parametrize("stop_after", [1, 3])
@@ -238,6 +240,24 @@ def test_interrupted_it_goes_on_to_bit_identical_weights(
     assert history(folder) == history(tmp_path / "whole")
     assert more[: 3 - stop_after] == list(range(stop_after + 1, 4))  # no epoch is trained twice
     assert sha256_file(folder / PREDICTIONS) == sha256_file(tmp_path / "whole" / PREDICTIONS)
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch"])
+def test_the_fused_kernel_gives_the_same_bits_for_any_threads_and_processor(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, normalization: str
+) -> None:
+    if not suitable_levels():
+        pytest.skip("no kernel is for this processor")
+    knobs = {"trainer__kernel": "fused", "model__normalization": normalization, "trainer__batch_size": 90}
+    expected = trained(make_config(**knobs), prepared, tmp_path / "one thread")
+    for level, threads in itertools.product(suitable_levels(), (1, 2, 4)):
+        monkeypatch.setenv(LEVEL_VARIABLE, level.name)
+        load_kernel.cache_clear()
+        folder = tmp_path / f"{level.name} {threads}"
+        assert trained(make_config(**knobs, trainer__threads=threads), prepared, folder) == expected
+        assert history(folder) == history(tmp_path / "one thread")
+        assert sha256_file(folder / PREDICTIONS) == sha256_file(tmp_path / "one thread" / PREDICTIONS)
+    load_kernel.cache_clear()
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
@@ -388,7 +408,7 @@ def test_without_validation(make_config: MakeConfig, prepared: Path, tmp_path: P
 
 
 def test_bf16_trains_and_keeps_fp32_weights(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
-    sha256 = trained(make_config(trainer__precision="bf16"), prepared, tmp_path / "bf16")
+    sha256 = trained(make_config(trainer__precision="bf16", trainer__kernel="torch"), prepared, tmp_path / "bf16")
     assert sha256 != trained(make_config(), prepared, tmp_path / "fp32")
     assert {tensor.dtype for tensor in load_file(tmp_path / "bf16" / WEIGHTS).values()} == {torch.float32}
     found, expected = history(tmp_path / "bf16")[-1], history(tmp_path / "fp32")[-1]
@@ -439,8 +459,8 @@ def test_a_damaged_data_set_is_not_trained_on(config: Config, project: Any, tmp_
 
 def test_two_processes_train_about_as_one_does(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
     environment = dict(os.environ)
-    trained(make_config(trainer__devices=2), prepared, tmp_path / "two")
-    trained(make_config(), prepared, tmp_path / "one")
+    trained(make_config(trainer__devices=2, trainer__kernel="torch"), prepared, tmp_path / "two")
+    trained(make_config(trainer__kernel="torch"), prepared, tmp_path / "one")
     two, one = history(tmp_path / "two"), history(tmp_path / "one")
     assert [row["epoch"] for row in two] == [1, 2]
     for row, expected in zip(two, one, strict=True):

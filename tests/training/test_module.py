@@ -129,6 +129,7 @@ def test_steps_are_those_of_gradient_descent_by_hand(
         trainer__batch_size=size,
         trainer__accumulate=accumulate,
         trainer__gradient_clip=clip,
+        trainer__kernel="torch",
         optimizer=sgd(label_smoothing=smoothing),
     )
     torch.manual_seed(9)
@@ -163,6 +164,3 @@ def test_steps_are_those_of_gradient_descent_by_hand(
         assert row["val/loss"] == pytest.approx(held_out_loss, rel=1e-5)
         assert row["train/error"] == pytest.approx(error, abs=1e-3)
         assert row["val/error"] == pytest.approx(held_out_error, abs=1e-3)
-    logits = module.validation_logits()
-    assert logits is not None
-    assert logits.numpy() == pytest.approx(expected.logits(pixels(validation[0])), abs=1e-4)

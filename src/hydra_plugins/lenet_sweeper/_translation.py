@@ -16,6 +16,7 @@ from lenet.config.validation import Name, closest
 from lenet.core.errors import ConfigError
 from lenet.search.search_config import (
     Limits,
+    ParallelTrials,
     Pruner,
     Sampler,
     SamplerSeed,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from lenet.search.spec import SearchSpec
 
 WHERE = "hydra.sweeper"
-BASIC_LAUNCHER = ".BasicLauncher"
+DEFAULT_LAUNCHER = ".PoolLauncher"
 """End of hydra.launcher._target_ where no other launcher was chosen."""
 
 LOG, INT = "log", "int"
@@ -47,6 +48,8 @@ class SweeperConfig:
     """Trials in all, however often the sweep was interrupted."""
     n_jobs: Workers = 0
     """Worker processes; 0: one per GPU, or one per core."""
+    parallel_trials: ParallelTrials = 8
+    """Trials that may run at once; each is proposed from those before them alone."""
     direction: Literal["minimize"] = "minimize"
     """The validation error is minimized."""
     sampler: Sampler = "tpe"
@@ -88,7 +91,7 @@ def read_sweep(
     from lenet.search.storage import study_url
 
     project = project_of(config)
-    if not str(config.hydra.launcher._target_).endswith(BASIC_LAUNCHER):
+    if not str(config.hydra.launcher._target_).endswith(DEFAULT_LAUNCHER):
         raise ConfigError("hydra/launcher: hydra/sweeper=optuna starts its own workers (hydra.sweeper.n_jobs)")
     study_url(project, settings.storage, f"{WHERE}.storage")
     with translate_hydra_errors(project.conf):
@@ -126,6 +129,7 @@ def read_sweep(
         trials=settings.n_trials,
         minutes=None,
         workers=settings.n_jobs,
+        parallel_trials=settings.parallel_trials,
         seed=base.seed,
         storage=settings.storage,
         sampler_seed=settings.seed,

@@ -200,8 +200,11 @@ class TrainerConfig:
     """auto takes a GPU where there is one."""
     strategy: Literal["auto", "ddp"]
     """auto is ddp when there is more than one device."""
+    kernel: Literal["auto", "fused", "torch"]
+    """What does the arithmetic: the fused kernel, whose results are the same bits on every CPU, or torch. auto is fused
+    for the networks that it knows, on a CPU and in fp32."""
     threads: Annotated[int, Bounds(low=0, high=1024)]
-    """CPU threads of torch; 0 leaves it to torch."""
+    """CPU threads; 0 leaves their number to torch."""
     checkpoint_seconds: Annotated[float, Bounds(low=0)]
     """Least time between two checkpoints, which are taken at an epoch's end; 0 takes one every epoch."""
     progress: bool

@@ -7,6 +7,9 @@ BUILT_CONF = Path("build/conf")
 STAGE_INPUTS = BUILT_CONF / "stages"
 BUILT_TRAIN = Path("build/train")
 BUILT_EXPORT = Path("build/export/model.onnx")
+LATENCY = Path("build/latency.json")
+"""No out of a stage, whose digest would be another on another machine."""
+
 BUILT_PREDICTIONS = Path("build/predictions")
 VALIDATION_METRICS = Path("results/metrics/validation")
 TEST_METRICS = Path("results/metrics/test")

@@ -22,6 +22,9 @@ from lenet.core.log import configure_logging
 PR_SET_PDEATHSIG = 1
 """Of Linux's prctl(2)."""
 
+GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")
+"""Device files of NVIDIA's and AMD's drivers, and of Windows' subsystem for Linux."""
+
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Two processes of one thread train more than one of two."""
 
@@ -43,12 +46,21 @@ def die_with_parent(signum: signal.Signals) -> None:
 
 def default_workers() -> int:
     """Return the number of workers for this machine: one a GPU, or one a core where there is no GPU."""
-    if any(Path("/dev").glob("nvidia[0-9]*")):  # otherwise there is no need for the seconds of importing torch
-        import torch
+    return gpu_count() or cores()
 
-        if found := torch.cuda.device_count():
-            return int(found)
+
+def cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def gpu_count() -> int:
+    """Return how many GPUs torch can use."""
+    if not any(any(Path("/dev").glob(name)) for name in GPU_DEVICES):  # spares the seconds of importing torch
+        return 0
+    import torch
+
+    return int(torch.cuda.device_count())
 
 
 def assign_gpu(slot: int, devices: int = 1) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -10,20 +12,24 @@ class RandomShift:
     """Images padded to the network's input, each cut out up to `shift` pixels off centre.
 
     Args:
-        images: bytes [n, channels, height, width]; the windows live on the same device.
+        images: bytes [n, channels, height, width]; the windows live on the same device, and are made when one is cut.
         input_size: height and width of the windows in pixels, no less than the images'.
         shift: largest translation in pixels, in each direction.
     """
 
     def __init__(self, images: Tensor, input_size: tuple[int, int], shift: int) -> None:
-        count, channels, height, width = images.shape
-        full_height, full_width = input_size
-        top, left = (full_height - height) // 2 + shift, (full_width - width) // 2 + shift
-        padded = images.new_zeros(count, channels, full_height + 2 * shift, full_width + 2 * shift)
-        padded[:, :, top : top + height, left : left + width] = images
+        self.images = images
         self.shift = shift
-        # A view [n, 2·shift + 1, 2·shift + 1, channels, *input_size]: every translation is an index, not a copy.
-        self._windows = padded.unfold(2, full_height, 1).unfold(3, full_width, 1).permute(0, 2, 3, 1, 4, 5)
+        self._input_size = input_size
+
+    @cached_property
+    def _windows(self) -> Tensor:
+        """A view [n, 2·shift + 1, 2·shift + 1, channels, *input_size]: every translation is an index, not a copy."""
+        (count, channels, height, width), (full_height, full_width) = self.images.shape, self._input_size
+        top, left = (full_height - height) // 2 + self.shift, (full_width - width) // 2 + self.shift
+        padded = self.images.new_zeros(count, channels, full_height + 2 * self.shift, full_width + 2 * self.shift)
+        padded[:, :, top : top + height, left : left + width] = self.images
+        return padded.unfold(2, full_height, 1).unfold(3, full_width, 1).permute(0, 2, 3, 1, 4, 5)
 
     def draw_offsets(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw `count` pairs of offsets [count, 2] from 0 to 2·shift on the generator's device."""

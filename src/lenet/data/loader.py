@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -27,25 +28,39 @@ class BatchChunk:
     """Consecutive mini-batches of one epoch.
 
     Attributes:
-        images: bytes [m, channels, height, width], as large as the network takes them.
+        windows: the training images.
+        indices: which of them are shown [m].
+        offsets: where the window of each is cut [m, 2].
         labels: class numbers [m].
         batch_size: images a mini-batch; the last may have fewer.
         accumulate: mini-batches an optimizer step; the last step of an epoch may have fewer.
         first_step: number of the first optimizer step within its epoch.
     """
 
-    images: Tensor
+    windows: RandomShift
+    indices: Tensor
+    offsets: Tensor
     labels: Tensor
     batch_size: int
     accumulate: int
     first_step: int
 
-    def steps(self) -> Iterator[tuple[int, list[tuple[Tensor, Tensor]]]]:
-        """Give each optimizer step as (its number within the epoch, its mini-batches of images and labels)."""
+    @cached_property
+    def images(self) -> Tensor:
+        """The windows, cut: bytes [m, channels, height, width], as large as the network takes them."""
+        return self.windows.cut(self.indices, self.offsets)
+
+    @property
+    def step_count(self) -> int:
+        """Optimizer steps of the chunk."""
+        return -(-len(self.labels) // (self.batch_size * self.accumulate))
+
+    def steps(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
+        """Give the mini-batches of each optimizer step, as images and labels."""
         images, labels = self.images.split(self.batch_size), self.labels.split(self.batch_size)
         batches = list(zip(images, labels, strict=True))
-        for offset, start in enumerate(range(0, len(batches), self.accumulate)):
-            yield self.first_step + offset, batches[start : start + self.accumulate]
+        for start in range(0, len(batches), self.accumulate):
+            yield batches[start : start + self.accumulate]
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
@@ -121,8 +136,8 @@ class TrainingBatches:
         batch_size = self._batch_size // self._world
         size = batch_size * self._accumulate * self._steps_a_chunk
         for number, (indices, moved) in enumerate(zip(order.split(size), offsets.split(size), strict=True)):
-            images = self._windows.cut(indices, moved)
-            yield BatchChunk(images, self._labels[indices], batch_size, self._accumulate, number * self._steps_a_chunk)
+            labels, first_step = self._labels[indices], number * self._steps_a_chunk
+            yield BatchChunk(self._windows, indices, moved, labels, batch_size, self._accumulate, first_step)
 
 
 class EvaluationBatches:

@@ -2,6 +2,7 @@
 
 The geometric ones look up each pixel of the result in the original, bilinearly between its pixels, about the centre of
 the frame; outside of it is 0, the background. What leaves the frame is lost; pixels are rounded to the nearest byte.
+They are computed in float64, so that processors that differ in the last bits get the same bytes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ DIRECTIONS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 """Steps to the right and down."""
 
 PERCENT = 100
+EXACT = torch.float64
+FINE = 1 << 20
 
 
 def _resample(images: Tensor, inverse: tuple[tuple[float, float, float], tuple[float, float, float]]) -> Tensor:
@@ -29,13 +32,16 @@ def _resample(images: Tensor, inverse: tuple[tuple[float, float, float], tuple[f
     height, width = images.shape[-2:]
     (xx, xy, x), (yx, yy, y) = inverse
     # The grid's frame runs from -1 to 1 in both directions, whatever the sides are.
-    theta = torch.tensor([[[xx, xy * height / width, 2 * x / width], [yx * width / height, yy, 2 * y / height]]])
+    theta = torch.tensor(
+        [[[xx, xy * height / width, 2 * x / width], [yx * width / height, yy, 2 * y / height]]], dtype=EXACT
+    )
     grid = functional.affine_grid(theta, [1, 1, height, width], align_corners=False)
     # All images go in as channels of one: the grid and its weights are then worked out once.
     found = functional.grid_sample(
-        images.reshape(1, -1, height, width).float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False
+        images.reshape(1, -1, height, width).to(EXACT), grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
-    return found.reshape(images.shape).round_().to(torch.uint8)
+    halves = found.mul_(FINE).round_().div_(FINE)  # a half on every processor is a half, and goes to the even byte
+    return halves.reshape(images.shape).round_().to(torch.uint8)
 
 
 def shift(images: Tensor, right: float, down: float) -> Tensor:
@@ -79,7 +85,7 @@ def add_gaussian_noise(images: Tensor, deviation: float) -> Tensor:
 
     Drawn from a seed and alike for each deviation but for its size.
     """
-    drawn = torch.randn(images.shape, generator=torch.Generator().manual_seed(SEED))
+    drawn = torch.randn(images.shape, generator=torch.Generator().manual_seed(SEED), dtype=EXACT)
     return (images + drawn * (deviation * WHITE)).round_().clamp_(0, WHITE).to(torch.uint8)
 
 

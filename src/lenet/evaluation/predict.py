@@ -40,9 +40,6 @@ def predict(network: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float3
     """Return the logits, float32 [n, classes], for uint8 images [n, c, h, w], computed on the CPU."""
     import torch
 
-    from lenet.data.loader import EVALUATION_BATCH
+    from lenet.kernels.logits import compute_logits
 
-    # As `training.fit.predict` does on any device; importing that, and Lightning with it, takes longer than reading.
-    with torch.inference_mode():
-        parts = torch.from_numpy(images).split(EVALUATION_BATCH)
-        return torch.cat([network.eval()(part) for part in parts]).numpy()
+    return compute_logits(network, torch.from_numpy(images)).numpy()

@@ -32,7 +32,7 @@ class TrainedModel:
         weights: the weights file.
         weights_sha256: that file's digest, as it is on record.
         epochs: epochs it was trained for; 0 where that is not on record, as for a registered version.
-        threads: numbers of CPU threads it was trained with; empty where that is not on record.
+        trained_by: as `RunDir.trained_by` says; empty where that is not on record.
         metrics: of its last epoch, such as `val/error` in percent; empty where they are not on record.
     """
 
@@ -43,7 +43,7 @@ class TrainedModel:
     weights: Path
     weights_sha256: str
     epochs: int = 0
-    threads: tuple[int, ...] = ()
+    trained_by: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -82,7 +82,7 @@ def from_run(folder: RunDir) -> TrainedModel:
         weights=folder.path / WEIGHTS,
         weights_sha256=files[WEIGHTS],
         epochs=len(folder.history()),
-        threads=folder.threads(),
+        trained_by=folder.trained_by(),
         metrics=folder.headline(),
     )
 
@@ -104,7 +104,7 @@ def read_variant(project: Project, variant: str) -> list[TrainedModel]:
             weights=folder / f"seed-{run['seed']}" / WEIGHTS,
             weights_sha256=run["weights_sha256"],
             epochs=run["epochs"],
-            threads=tuple(run["threads"]),
+            trained_by=run["trained_by"],
             metrics=run["measures"],
         )
         for run in runs

@@ -1,4 +1,4 @@
-"""Train many runs at once, in processes of one thread or one GPU each; the waiting process writes to MLflow."""
+"""Train many runs at once, in processes that share the cores or GPUs; the waiting process writes to MLflow."""
 
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ from dataclasses import dataclass, replace
 from lenet.config.schema import Config
 from lenet.core.cli_errors import SIGNAL_BASE
 from lenet.core.errors import LenetError, RunFailedError, Stopped
-from lenet.core.processes import default_workers, process_pool
+from lenet.core.processes import cores, default_workers, process_pool
 from lenet.core.project import Project
 from lenet.data.arrays import training_digest
-from lenet.execution.runner import Runner, validate_resources
+from lenet.execution.live_table import LiveTable
+from lenet.execution.runner import Runner, draw, validate_resources
+from lenet.kernels.choice import FUSED, resolve_kernel
 from lenet.runs.get_or_train import RunMetadata, RunResult, get_or_train
-from lenet.runs.run_dir import FINISHED
+from lenet.runs.run_dir import FINISHED, RunDir
 from lenet.tracking.destination import with_experiment
 from lenet.training.cpu_tuning import configure_openmp
 
 logger = logging.getLogger(__name__)
 
-PRELOADED = ("optuna", "lenet.runs.get_or_train", "lenet.training.fit")
+PRELOADED = (
+    "lenet.runs.get_or_train",
+    "lenet.training.fit",
+    "lenet.evaluation.plots.run",
+    "matplotlib.backends.backend_agg",
+)
 """What takes training processes seconds to import."""
 
 
@@ -64,10 +71,12 @@ def run_all(project: Project, requests: Sequence[RunRequest], workers: int, may_
         if unfinished:  # otherwise no process has to be started
             devices = max(request.config.trainer.devices for request in requests)
             size = min(workers or max(1, default_workers() // devices), len(unfinished))
+            table = stack.enter_context(_live_table(requests, run_dirs))
             pool = stack.enter_context(process_pool(size, configure_openmp, PRELOADED, devices))
             for number in sorted(unfinished.values()):
                 config = with_experiment(project, run_dirs[number], requests[number].config)
-                waiting[pool.submit(_train, project, config, requests[number].metadata)] = number
+                threads = max(1, cores() // size)
+                waiting[pool.submit(_train, project, config, requests[number].metadata, threads)] = number
         try:
             for future in as_completed(waiting):
                 number = waiting[future]
@@ -75,9 +84,10 @@ def run_all(project: Project, requests: Sequence[RunRequest], workers: int, may_
                 error = future.exception()
                 if error is not None and not (may_fail and isinstance(error, RunFailedError)):
                     raise error
-                # Workers leave figures and MLflow to this process.
+                # Workers leave MLflow to this process.
                 result = runner.get_or_train(config, metadata, may_fail)
                 results[number] = result if error else replace(result, outcome=future.result())
+                table.done(result.run_dir, results[number].outcome)
                 logger.info(f"{result.run_dir.short}  {metadata.name}: {results[number].outcome}")
         except BrokenProcessPool as error:
             raise LenetError("a training process was killed; the same command goes on from the last epochs") from error
@@ -87,10 +97,18 @@ def run_all(project: Project, requests: Sequence[RunRequest], workers: int, may_
     return [results[number] for number in range(len(requests))]
 
 
-def _train(project: Project, config: Config, metadata: RunMetadata) -> str:
-    # One thread and no bar: how a run is trained is no part of what it is.
-    quiet = replace(config, trainer=replace(config.trainer, threads=1, progress=False))
+def _live_table(requests: Sequence[RunRequest], run_dirs: Sequence[RunDir]) -> LiveTable:
+    names, epochs = zip(*((one.metadata.name, one.config.trainer.epochs) for one in requests), strict=True)
+    return LiveTable(names, run_dirs, epochs, all(one.config.trainer.progress for one in requests))
+
+
+def _train(project: Project, config: Config, metadata: RunMetadata, threads: int) -> str:
+    # How a run is trained is no part of what it is; torch alone sums in another order with another number of threads.
+    threads = threads if resolve_kernel(config).trainer.kernel == FUSED else 1
+    quiet = replace(config, trainer=replace(config.trainer, threads=threads, progress=False))
     try:
-        return get_or_train(project, quiet, training_digest(project.prepared(config.data.name)), metadata).outcome
+        result = get_or_train(project, quiet, training_digest(project.prepared(config.data.name)), metadata)
+        draw(result.run_dir, project)
+        return result.outcome
     except Stopped as stop:
         os._exit(SIGNAL_BASE + stop.signum)  # after an exception the pool would begin the next run

@@ -126,14 +126,22 @@ class Runner:
 
     def _draw_and_sync(self, run_dir: RunDir, config: Config, sync: BackgroundSync) -> None:
         """Draw the figures that are missing, and bring MLflow up to date where it is not."""
-        from lenet.evaluation.plots.run import draw_run
-
+        draw(run_dir, self.project)
         try:
-            draw_run(run_dir, self.project)
             if not is_up_to_date(run_dir, tracking_uri(self.project, config.tracking.uri)):
                 sync.changed(run_dir)
-        except DamagedError as error:  # the result stands without its figures
+        except DamagedError as error:
             logger.warning(str(error))
+
+
+def draw(run_dir: RunDir, project: Project) -> None:
+    """Draw the figures of a run that are missing; a result stands without them."""
+    from lenet.evaluation.plots.run import draw_run
+
+    try:
+        draw_run(run_dir, project)
+    except DamagedError as error:
+        logger.warning(str(error))
 
 
 def _epochs(run_dir: RunDir) -> int:

@@ -12,7 +12,6 @@ from lenet.core.errors import LenetError
 from lenet.core.project import Project
 from lenet.evaluation.trained_model import TrainedModel
 from lenet.export.onnx_file import export_onnx
-from lenet.runs.run_dir import RunDir
 
 if TYPE_CHECKING:
     from lenet.export.onnx_model import Agreement
@@ -35,7 +34,7 @@ def export_checked(project: Project, model: TrainedModel, network: Classifier, p
     from lenet.export.onnx_model import TOLERANCE, compare_with_torch
 
     with atomic_write(path) as temporary:
-        export_onnx(network, temporary, onnx_metadata(project, model))
+        export_onnx(network, temporary, onnx_metadata(model))
         found = compare_with_torch(temporary, network, read_test(project, model.config.data.name).images)
         if not found.holds:
             raise LenetError(
@@ -46,42 +45,41 @@ def export_checked(project: Project, model: TrainedModel, network: Classifier, p
     return found
 
 
-def onnx_metadata(project: Project, model: TrainedModel) -> dict[str, str]:
+def onnx_metadata(model: TrainedModel) -> dict[str, str]:
     """Return the metadata of a network's ONNX file, by the names of the registry's tags.
 
-    The commit is that of the training; it is empty where the run's folder is not here, and outside git.
+    Commit and machine are the run's to tell: the file is the same wherever the same network was trained.
     """
     data = model.config.data
-    attempts = RunDir(project.runs / model.fingerprint).status()["attempts"]
     return {
         "lenet.fingerprint": model.fingerprint,
         "lenet.weights_sha256": model.weights_sha256,
         "lenet.data": data.name,
         "lenet.data_digest": model.data_digest,
         "lenet.labels": canonical_json(list(data.classes)),
-        "lenet.git_commit": (attempts[-1]["git"]["commit"] or "") if attempts else "",
     }
 
 
-def measure_cost(network: Classifier, path: Path) -> dict[str, Any]:
-    """Return what a network costs by torch and by onnxruntime: parameters, bytes, milliseconds on one thread."""
-    from lenet.evaluation.latency import BATCHES, count_parameters, count_weight_bytes, measure_latency
+def measure_latencies(network: Classifier, path: Path) -> dict[str, Any]:
+    """Return how long a network takes by torch and by onnxruntime on one thread of this machine, in milliseconds."""
+    from lenet.evaluation.latency import BATCHES, measure_latency
     from lenet.export.onnx_model import OnnxClassifier
 
     runtimes = {"torch": network, "onnxruntime": OnnxClassifier(path)}
     return {
-        "parameters": count_parameters(network),
-        "weight_bytes": count_weight_bytes(network),
-        "latency": {
-            runtime: {f"images_{images}": asdict(measure_latency(module, images)) for images in BATCHES}
-            for runtime, module in runtimes.items()
-        },
+        runtime: {f"images_{images}": asdict(measure_latency(module, images)) for images in BATCHES}
+        for runtime, module in runtimes.items()
     }
 
 
-def export_metrics(body: Mapping[str, Any]) -> dict[str, float]:
-    """Return the figures of results/export.json that MLflow shows as metrics, by their names there."""
+def export_metrics(body: Mapping[str, Any], latencies: Mapping[str, Any]) -> dict[str, float]:
+    """Return the figures of an export that MLflow shows as metrics, by their names there.
+
+    Args:
+        body: results/export.json.
+        latencies: as `measure_latencies` returns them; empty where this machine measured none.
+    """
     shown = {"export/onnx_bytes": float(body["onnx_bytes"]), "export/parameters": float(body["parameters"])}
-    for runtime, by_images in body["latency"].items():
+    for runtime, by_images in latencies.items():
         shown |= {f"export/{runtime}_{images}_ms": found["median_ms"] for images, found in by_images.items()}
     return shown

@@ -105,7 +105,7 @@ def _run_job(tree: DictConfig) -> float | None:
     config, project = to_config(tree), find_project(Path(hydra.runtime.config_sources[1].path))
     overrides = tuple(hydra.overrides.task)
     if config.trainer.max_batches is not None:
-        return _try_out(project, config)
+        return try_out(project, config)
     is_sweep = hydra.mode == RunMode.MULTIRUN
     name = run_name(config, overrides)
     folder = project.sweep(str(hydra.callbacks["lenet"]["sweep"])) if is_sweep else None
@@ -122,7 +122,7 @@ def _run_job(tree: DictConfig) -> float | None:
     return row.error(project)
 
 
-def _try_out(project: Project, config: Config) -> float | None:
+def try_out(project: Project, config: Config) -> float | None:
     """Train on a few batches, as trainer=debug does, and keep nothing; return the validation error."""
     from lenet.data.datasets import ensure_prepared
     from lenet.execution.runner import validate_resources

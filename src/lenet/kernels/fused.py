@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from lenet.config.schema import AdamWConfig, Optimizer, SgdConfig
 from lenet.core.errors import LenetError
-from lenet.kernels.library import Kernel, Missing, load_kernel
+from lenet.kernels.choice import MAX_CLASSES, MAX_SIDE
+from lenet.kernels.library import COMPILE, Kernel, Missing, load_kernel
 from lenet.models.classifier import Classifier
-from lenet.models.lenet5 import INPUT_SIZE, LeNet5
-from lenet.models.lenet5_config import LeNet5Config
+from lenet.models.lenet5 import LeNet5
 
 ACTIVATIONS = ("tanh", "scaled_tanh", "sigmoid", "relu", "silu", "gelu")
 POOLINGS = ("average", "max")
@@ -75,13 +75,24 @@ class _Training(Structure):
     )
 
 
+def can_fuse(classifier: Classifier) -> bool:
+    """Whether the kernel can compute a classifier's logits here."""
+    channels, height, width = classifier.image_shape
+    fits = channels == 1 and max(height, width) <= MAX_SIDE
+    network = classifier.network
+    if not fits or type(classifier) is not Classifier or not isinstance(network, LeNet5):
+        return False  # a class that inherits may have another forward pass
+    if network.output.out_features > MAX_CLASSES:
+        return False
+    weight = network.output.weight
+    return weight.device.type == "cpu" and weight.dtype == torch.float32 and isinstance(load_kernel(), Kernel)
+
+
 class FusedLeNet5:
     """LeNet-5 with all weights in one vector, which the kernel reads and writes.
 
     Args:
-        classifier: a LeNet-5 with its preprocessing, on the CPU, in fp32. Its parameters become views into the vector,
-            and so always have the newest weights.
-        model: its knobs.
+        classifier: a LeNet-5 with its preprocessing, on the CPU, in fp32; its weights are copied.
 
     Attributes:
         weights: the vector, in the order of the parameters.
@@ -90,7 +101,7 @@ class FusedLeNet5:
         LenetError: there is no kernel for this processor; in each call: there is no memory for it.
     """
 
-    def __init__(self, classifier: Classifier, model: LeNet5Config) -> None:
+    def __init__(self, classifier: Classifier) -> None:
         kernel = load_kernel()
         if isinstance(kernel, Missing):
             raise LenetError(f"no fused kernel here: {kernel.reason}")
@@ -100,13 +111,17 @@ class FusedLeNet5:
         self._classes = network.output.out_features
         self._normalizations = [one for one in network.modules() if isinstance(one, nn.BatchNorm2d)]
         self._image_shape = classifier.image_shape
-        bytes_ = torch.arange(LEVELS_OF_GREY, dtype=torch.uint8).reshape(-1, 1, 1, 1)
-        self._pixels = classifier.field(bytes_.expand(-1, 1, INPUT_SIZE, INPUT_SIZE))[:, 0, 0, 0].contiguous()
-        parameters = list(network.parameters())
-        self.weights = nn.Parameter(torch.cat([one.detach().reshape(-1) for one in parameters]), requires_grad=False)
-        for one, view in zip(parameters, self.weights.split([one.numel() for one in parameters]), strict=True):
+        self._pixels = classifier.field.normalize(torch.arange(LEVELS_OF_GREY, dtype=torch.float32)).reshape(-1)
+        self._parameters = list(network.parameters())
+        copies = [one.detach().reshape(-1) for one in self._parameters]
+        self.weights = nn.Parameter(torch.cat(copies), requires_grad=False)
+        self._model = network.model
+
+    def bind(self) -> None:
+        """Make the classifier's parameters views of the vector, so that they always have its newest weights."""
+        sizes = [one.numel() for one in self._parameters]
+        for one, view in zip(self._parameters, self.weights.split(sizes), strict=True):
             one.data = view.view(one.shape)
-        self._model = model
 
     def _network(self) -> _Network:
         statistics = [(layer.running_mean, layer.running_var) for layer in self._normalizations] or [(None, None)] * 2
@@ -152,7 +167,7 @@ class FusedLeNet5:
             rates: the learning rate of each step.
             optimizer: its settings.
             clip: largest norm of the gradient, or None.
-            state: of `weights` in torch's optimizer, see `optimizer_state`; it is updated.
+            state: see `optimizer_state`; it is updated.
 
         Returns:
             The loss summed over the images, with smoothed labels and before each step, in nats; and the class that the
@@ -170,7 +185,7 @@ class FusedLeNet5:
             accumulate,
             optimizer.label_smoothing,
             _address(schedule),
-            int(state["step"]),
+            state["step"],
             _settings(optimizer, clip, state),
             torch.get_num_threads(),
             _address(answers),
@@ -195,9 +210,9 @@ class FusedLeNet5:
 
 
 def optimizer_state(optimizer: Optimizer, weights: Tensor) -> dict[str, Any]:
-    """Return the state that torch's optimizer has of a vector of weights before its first step."""
+    """Return what an optimizer keeps of a vector of weights, before its first step; the names are torch's."""
     names = ("momentum_buffer",) if isinstance(optimizer, SgdConfig) else ("exp_avg", "exp_avg_sq")
-    return {"step": torch.tensor(0.0)} | {name: torch.zeros_like(weights) for name in names}
+    return {"step": 0} | {name: torch.zeros_like(weights) for name in names}
 
 
 def _settings(config: Optimizer, clip: float | None, state: dict[str, Any]) -> _Optimizer:
@@ -228,7 +243,7 @@ def _declared(kernel: Kernel) -> ctypes.CDLL:
     functions.lenet5_read.argtypes = (POINTER(_Network), *data)
     sizes = (functions.lenet5_network_bytes(), functions.lenet5_training_bytes())
     if sizes != (ctypes.sizeof(_Network), ctypes.sizeof(_Training)):
-        raise LenetError("the compiled kernel is of another version of the project; run `pip install --editable .`")
+        raise LenetError(f"the compiled kernel is of another version of the project; {COMPILE}")
     return functions
 
 

@@ -212,25 +212,43 @@ static void to_loss(int classes, Tile *t, const int64_t *labels, float smoothing
 
 // ------------------------------------------------------------------------------------------------ batch normalisation
 
+// Sums over a map are sums of its rows: one of 784 units loses a digit more.
+
 // Mean, and summed squares of the distances from it, of each map of a tile's images.
-static void moments(const Tile *t, const vec *units, int maps, int n, float *mean, float *squares) {
-  for (int map = 0; map < maps; map++, units += n) {
+static void moments(const Tile *t, const vec *units, int maps, int side, float *mean, float *squares) {
+  for (int map = 0; map < maps; map++, units += side * side) {
     vec sum = splat(0.f), square = splat(0.f);
-    for (int i = 0; i < n; i++) sum += units[i];
-    mean[map] = total(choose(t->is_image, sum, splat(0.f))) / (float)(t->images * n);
-    for (int i = 0; i < n; i++) {
-      vec distance = units[i] - splat(mean[map]);
-      square = multiply_add(distance, distance, square);
+    for (int y = 0; y < side; y++) {
+      vec row = splat(0.f);
+      for (int x = 0; x < side; x++) row += units[y * side + x];
+      sum += row;
+    }
+    mean[map] = total(choose(t->is_image, sum, splat(0.f))) / (float)(t->images * side * side);
+    for (int y = 0; y < side; y++) {
+      vec row = splat(0.f);
+      for (int x = 0; x < side; x++) {
+        vec distance = units[y * side + x] - splat(mean[map]);
+        row = multiply_add(distance, distance, row);
+      }
+      square += row;
     }
     squares[map] = total(choose(t->is_image, square, splat(0.f)));
   }
 }
 
 // Summed gradient of each map, and that times the normalised unit.
-static void gradient_sums(const Tile *t, const vec *d_units, const vec *normal, int maps, int n, float *sums, float *products) {
-  for (int map = 0; map < maps; map++, d_units += n, normal += n) {
+static void gradient_sums(const Tile *t, const vec *d_units, const vec *normal, int maps, int side, float *sums, float *products) {
+  for (int map = 0; map < maps; map++, d_units += side * side, normal += side * side) {
     vec sum = splat(0.f), product = splat(0.f);
-    for (int i = 0; i < n; i++) sum += d_units[i], product = multiply_add(d_units[i], normal[i], product);
+    for (int y = 0; y < side; y++) {
+      vec row = splat(0.f), products_of_row = splat(0.f);
+      for (int i = y * side; i < (y + 1) * side; i++) {
+        row += d_units[i];
+        products_of_row = multiply_add(d_units[i], normal[i], products_of_row);
+      }
+      sum += row;
+      product += products_of_row;
+    }
     sums[map] = total(choose(t->is_image, sum, splat(0.f)));
     products[map] = total(choose(t->is_image, product, splat(0.f)));
   }
@@ -391,13 +409,13 @@ static void run_stage(const Context *c, const Batch *batch, enum Stage stage, Ti
     read_images(net, t, job->images, job->order + first, job->offsets ? job->offsets + 2 * first : NULL, job->shift,
                 left < LANES ? left : LANES);
     to_c1(c, t);
-    if (is_normalized) moments(t, (vec *)t->c1, MAPS1, C1 * C1, t->mean1, t->squares1);
+    if (is_normalized) moments(t, (vec *)t->c1, MAPS1, C1, t->mean1, t->squares1);
   }
   if (is_all || stage == FORWARD_C3) {
     if (is_normalized)
       normalize((vec *)t->c1, (vec *)t->c1_normal, MAPS1, C1 * C1, normal1, w + c->at.c1_scale, w + c->at.c1_shift);
     to_s2_and_c3(c, t);
-    if (is_normalized) moments(t, (vec *)t->c3, MAPS3, C3 * C3, t->mean3, t->squares3);
+    if (is_normalized) moments(t, (vec *)t->c3, MAPS3, C3, t->mean3, t->squares3);
   }
   if (is_all || stage == OUTPUT) {
     if (is_normalized)
@@ -406,12 +424,12 @@ static void run_stage(const Context *c, const Batch *batch, enum Stage stage, Ti
     to_loss(net->classes, t, job->labels + first, job->smoothing, batch->scale, &s->loss, job->answers + first);
     back_to_s4(c, t, s, number % 2 * LANES);
     back_to_c3(c, t);
-    if (is_normalized) gradient_sums(t, (vec *)t->c3, (vec *)t->c3_normal, MAPS3, C3 * C3, t->sum3, t->product3);
+    if (is_normalized) gradient_sums(t, (vec *)t->c3, (vec *)t->c3_normal, MAPS3, C3, t->sum3, t->product3);
   }
   if (is_all || stage == BACK_TO_C1) {
     if (is_normalized) normalize_backward(c, batch, t, 1, normal3);
     back_to_c1(c, t, s);
-    if (is_normalized) gradient_sums(t, (vec *)t->c1, (vec *)t->c1_normal, MAPS1, C1 * C1, t->sum1, t->product1);
+    if (is_normalized) gradient_sums(t, (vec *)t->c1, (vec *)t->c1_normal, MAPS1, C1, t->sum1, t->product1);
   }
   if (is_all || stage == BACK_TO_INPUT) {
     if (is_normalized) normalize_backward(c, batch, t, 0, normal1);

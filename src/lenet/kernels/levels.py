@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import NamedTuple
 
 SOURCE = "lenet5.c"
@@ -32,10 +34,25 @@ class Level(NamedTuple):
         """Name of the compiled file, beside the source."""
         return f"lenet5-{self.name}.so"
 
+    @property
+    def digests_file(self) -> str:
+        """Name of the file beside it that says what it was compiled from, in the form of `sha256sum`."""
+        return f"lenet5-{self.name}.sha256"
+
     def command(self, source: str, into: str) -> list[str]:
         """Return the compiler's arguments."""
         libraries = ["-lm", "-lpthread"]
         return ["cc", *FLAGS, "-target", self.target, f"-mcpu={self.cpu}", source, "-o", into, *libraries]
+
+
+def digests(sources: Path, compiled: Path) -> str:
+    """Return the digests of the C sources in a folder and of the file compiled from them, in the form of `sha256sum`.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    files = [compiled, *sorted(sources.glob("*.[ch]"))]
+    return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
 
 
 _AVX2 = frozenset({"avx2", "bmi1", "bmi2", "fma", "f16c", "movbe"})

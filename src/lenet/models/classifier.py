@@ -45,6 +45,10 @@ class PadAndNormalize(nn.Module):
         padding = margins((images.shape[-2], images.shape[-1]), self.input_size)
         if any(padding):
             pixels = functional.pad(pixels, padding)
+        return self.normalize(pixels)
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """Map pixels [..., channels, h, w] from 0 to 255 to those that the network takes."""
         return (pixels - self.mean * BYTE_SCALE) / (self.deviation * BYTE_SCALE)
 
 

@@ -58,12 +58,19 @@ def initialize(network: nn.Module, model: LeNet5Config) -> None:
     for layer in network.modules():
         if not isinstance(layer, nn.Conv2d | nn.Linear):
             continue
-        if model.initialization == "xavier":
-            nn.init.xavier_uniform_(layer.weight, gain=GAINS[model.activation])
-        elif model.initialization == "kaiming":
-            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-        else:
-            bound = FAN_IN_BOUND / math.prod(layer.weight.shape[1:])
-            nn.init.uniform_(layer.weight, -bound, bound)
+        bound = _largest_weight(layer.weight, model)
+        # In two operations: torch.nn.init's one is rounded once or twice, as the processor has it.
+        with torch.no_grad():
+            layer.weight.copy_(torch.rand(layer.weight.shape).mul_(2 * bound).sub_(bound))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def _largest_weight(weight: Tensor, model: LeNet5Config) -> float:
+    fan_in = math.prod(weight.shape[1:])
+    if model.initialization == "fan_in":
+        return FAN_IN_BOUND / fan_in
+    if model.initialization == "kaiming":
+        return math.sqrt(6 / fan_in)  # He et al. 2015, Section 2.2, for ReLU
+    fan_out = len(weight) * math.prod(weight.shape[2:])
+    return GAINS[model.activation] * math.sqrt(6 / (fan_in + fan_out))  # Glorot & Bengio 2010, equation 16

@@ -45,10 +45,15 @@ class LeNet5(nn.Module):
 
     Images smaller than 32×32 stand in the middle of the input; larger ones widen it, and with it the 16 maps that F5
     looks at: 16×5×5 for 32×32, 16×13×13 for 64×64.
+
+    Attributes:
+        model: its knobs.
+        input_size: height and width of its input in pixels.
     """
 
     def __init__(self, model: LeNet5Config, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
+        self.model = model
         channels, height, width = image_shape
         self.input_size = (input_side(height), input_side(width))
         maps = 16 * math.prod((side - C1_MARGIN - C3_MARGIN) // HALVINGS for side in self.input_size)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet.core.atomic_io import write_text
+from lenet.core.rounding import rounded
 from lenet.evaluation.metrics import Spread
 
 DECIMALS = 3
@@ -26,4 +27,4 @@ def over_seeds(found: Spread) -> dict[str, float]:
 
 def write_metrics(path: Path, body: Mapping[str, Any]) -> None:
     """Write a metrics file, whole or not at all; it carries no seal, which would be one more metric."""
-    write_text(path, json.dumps(body, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(rounded(body), indent=2, allow_nan=False) + "\n")

@@ -120,7 +120,7 @@ def evaluate(
         "confidence": confidence,
         "choice": {"variant": choice.variant, "seed": choice.seed, "by": "mean validation error over the seeds"},
         "against_baseline": _against_baseline(baseline, choice.variant, wrong, confidence),
-        "threads": sorted({count for models in trained.values() for model in models for count in model.threads}),
+        "trained_by": sorted({model.trained_by for models in trained.values() for model in models}),
         "variants": variants,
     }
     quality = {

@@ -47,7 +47,7 @@ def _write_weights(project: Project, variant: str, runs: list[tuple[Config, RunD
             "data_digest": folder.identity()["data_digest"],
             "weights_sha256": sha256_file(path),
             "epochs": len(folder.history()),
-            "threads": list(folder.threads()),
+            "trained_by": folder.trained_by(),
             "measures": folder.headline(),
             "config": config.tree(),
         }

@@ -9,6 +9,7 @@ from lenet.config.params import Params
 from lenet.core.atomic_io import read_json, write_json, write_text
 from lenet.core.paths import REFIT, REFIT_RECIPE, REFITTED, SEARCH_METRICS
 from lenet.core.project import Project
+from lenet.core.rounding import rounded
 from lenet.pipeline.dvc_metrics import write_metrics
 from lenet.pipeline.outs import PIPELINE, write_variant
 from lenet.search.refit import refit
@@ -49,4 +50,4 @@ def refit_stage(project: Project, params: Params) -> None:
     write_variant(project, REFITTED, result.confirmed.runs)
     source = f"`lenet refit`: trial {result.report['chosen']}"
     write_text(project.root / REFIT_RECIPE, experiment_yaml(result.confirmed.runs[0][0], REFITTED, source))
-    write_json(project.root / REFIT, result.report)
+    write_json(project.root / REFIT, rounded(result.report))

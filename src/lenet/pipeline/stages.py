@@ -21,6 +21,7 @@ from lenet.core.paths import (
 )
 from lenet.core.processes import default_workers
 from lenet.core.project import Project
+from lenet.core.rounding import rounded
 from lenet.data.datasets import fetch_dataset, load_data_config
 from lenet.data.prepare import prepare
 from lenet.evaluation.metrics import Spread
@@ -81,8 +82,8 @@ def evaluate_variants(project: Project, params: Params) -> None:
     sources = {variant: project.root / CURVES / f"{variant}.csv" for variant in params.evaluated_variants}
     curves = {variant: _histories(path) for variant, path in sources.items()}
     compare_curves(curves, project.root / PLOTS / "validation_curves.png", "Validation error by epoch")
-    write_json(project.root / EVALUATION, body)
-    write_json(project.root / QUALITY, qualities)
+    write_json(project.root / EVALUATION, rounded(body))
+    write_json(project.root / QUALITY, rounded(qualities))
     write_text(project.root / VALIDATION_CURVES, _joined(sources))
     remove(project.root / TEST_METRICS, project.root)
     for variant, found in body["variants"].items():

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from lenet.core.atomic_io import read_json, sha256_file
 from lenet.core.errors import DamagedError, LenetError
-from lenet.core.paths import BUILT_EXPORT, EXPORT
+from lenet.core.paths import BUILT_EXPORT, EXPORT, LATENCY
 from lenet.core.project import Project
 from lenet.evaluation.trained_model import from_run
 from lenet.export.export_model import export_checked, export_metrics, onnx_metadata
@@ -139,15 +139,25 @@ def log_export(project: Project, run_ref: MlflowRunRef, run_dir: RunDir) -> None
 
     client, when = open_store(project, run_ref.uri), int(time.time() * MILLISECONDS)
     logged = client.get_run(run_ref.run_id).data.metrics
-    new = [Metric(name, value, when, 0) for name, value in export_metrics(known).items() if logged.get(name) != value]
+    shown = export_metrics(known, _latencies(project, known["onnx_sha256"]))
+    new = [Metric(name, value, when, 0) for name, value in shown.items() if logged.get(name) != value]
     if new:
         client.log_batch(run_ref.run_id, metrics=new)
+
+
+def _latencies(project: Project, onnx_sha256: str) -> dict[str, Any]:
+    """Return what the export stage measured here of a file; nothing where DVC restored it from its cache."""
+    try:
+        measured = read_json(project.root / LATENCY)
+        return dict(measured["latency_ms"]) if measured["onnx_sha256"] == onnx_sha256 else {}
+    except (FileNotFoundError, DamagedError):
+        return {}
 
 
 def _export_of(project: Project, run_dir: RunDir) -> dict[str, Any] | None:
     """Return what the export stage wrote, where it exported this run."""
     try:
         known = read_json(project.root / EXPORT)
-        return known if known["metadata"] == onnx_metadata(project, from_run(run_dir)) else None
+        return known if known["metadata"] == onnx_metadata(from_run(run_dir)) else None
     except (FileNotFoundError, DamagedError):
         return None

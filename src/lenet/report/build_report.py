@@ -65,7 +65,7 @@ def report_facts(project: Project, params: Params) -> dict[str, Any]:
         "model": params.register.model,
         "quality": quality,
         "pairs": ranked_pairs(quality),
-        "threads": evaluation.get("threads") or [],
+        "trained_by": evaluation["trained_by"],
         "distortions": distortion_rows(quality["networks"]),
         "robustness_images": networks[0]["robustness"][0]["images"],
         "misclassified_plot": "plots/misclassified.png",

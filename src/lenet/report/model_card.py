@@ -161,18 +161,11 @@ def _listed(knobs: Tree) -> str:
 
 
 def _provenance(identity: Tree, status: Tree, evaluation: Tree) -> list[tuple[str, str]]:
-    """Return what leads back from the card to the run's bytes, code and machine."""
-    last: Tree = status["attempts"][-1] if status["attempts"] else {}
-    git: Tree = last.get("git", {})
-    changed = " with uncommitted changes" if git.get("dirty") else ""
-    rows = [
+    """Return what leads back from the card to the run's bytes and code, wherever it was trained."""
+    return [
         ("run", identity["fingerprint"]),
         ("weights sha256", status["files"]["weights.safetensors"]),
         ("training data digest", identity["data_digest"]),
         ("test data digest", evaluation["test_digest"]),
         ("training code digest", identity["code_digest"]),
-        ("commit", f"{git.get('commit') or 'none'}{changed}"),
-        ("versions", ", ".join(f"{name} {number}" for name, number in last.get("versions", {}).items())),
-        ("trained on", last.get("device", "")),
     ]
-    return [row for row in rows if row[1]]

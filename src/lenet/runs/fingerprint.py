@@ -2,12 +2,14 @@
 
 The code is digested over syntax trees without docstrings, so that a comment or a line break changes nothing, and only
 over the sources that training imports, followed from `lenet.training.fit` and from the network's own module without
-running any of them: an edit of one network's file leaves the runs of the others as they are.
+running any of them: an edit of one network's file leaves the runs of the others as they are. The fused kernel's C
+sources, less comments and space, count for the network that it knows.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -16,11 +18,15 @@ from typing import Any
 from lenet.config.networks import builder_module
 from lenet.config.schema import Config
 from lenet.core.atomic_io import canonical_json, sha256_bytes
+from lenet.kernels.choice import NETWORK, resolve_kernel
 
 PACKAGE = Path(__file__).parents[1]
 START = "lenet.training.fit"
 COUNTED = ("lenet.data", "lenet.models", "lenet.kernels", "lenet.training")
 """Packages whose sources can change what is trained; the config is part of the fingerprint by its values."""
+
+FUSED_KERNEL = "lenet.kernels.fused"
+"""The module that calls the C sources of its folder."""
 
 IGNORED_FIELDS = frozenset({"type_comment", "kind", "type_ignores", "type_params", "ctx"})
 """Fields of a syntax tree that change nothing or that only some Python versions have."""
@@ -30,11 +36,12 @@ def fingerprint(config: Config, data_digest: str, code: str | None = None) -> st
     """Return a run's identity, 64 hexadecimal digits.
 
     Args:
-        config: the run's config, of which only `identity()` counts.
+        config: the run's config, of which only `identity()` counts, with the kernel that trains it here.
         data_digest: digest of the prepared training data, from its card.
         code: digest of the training code; default: the installed one.
     """
-    return digest_identity(config.identity(), data_digest, code or code_digest(config.model.name))
+    identity = resolve_kernel(config).identity()
+    return digest_identity(identity, data_digest, code or code_digest(config.model.name))
 
 
 def digest_identity(identity: dict[str, Any], data_digest: str, code: str) -> str:
@@ -49,7 +56,8 @@ def code_digest(network: str) -> str:
     Args:
         network: its name in the table of networks.
     """
-    return digest_sources(PACKAGE, (START, builder_module(network)))
+    ignored = () if network == NETWORK else (FUSED_KERNEL,)
+    return digest_sources(PACKAGE, (START, builder_module(network)), COUNTED, ignored)
 
 
 def digest_sources(
@@ -79,6 +87,8 @@ def source_trees(
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         trees[module] = _plain(_without_docstrings(tree))
+        if module == FUSED_KERNEL:
+            trees |= {source.name: _without_comments(source) for source in sorted(path.parent.glob("*.[ch]"))}
         package_name = module.rpartition(".")[0]  # Python runs it first
         names = (package_name, *_imported(tree))
         waiting += [name for name in names if _is_in(name, counted) and not _is_in(name, ignored)]
@@ -112,6 +122,10 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
         if isinstance(body, list):
             node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
     return tree
+
+
+def _without_comments(source: Path) -> str:
+    return " ".join(re.sub("//.*", "", source.read_text(encoding="utf-8")).split())
 
 
 def _is_text(statement: ast.stmt) -> bool:

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lenet.config.schema import Config
+from lenet.config.schema import Config, TrainerConfig
 from lenet.core.atomic_io import refuse_links, remove, remove_half_written, sha256_file
 from lenet.core.errors import DamagedError, RunFailedError, RunPruned, Stopped
 from lenet.core.file_lock import locked
 from lenet.core.project import Project
+from lenet.kernels.choice import resolve_kernel
+from lenet.kernels.library import trained_by
 from lenet.runs import run_environment
 from lenet.runs.fingerprint import code_digest
 from lenet.runs.run_dir import FAILED, FINISHED, KILLED, PRUNED, RESULTS, RUNNING, TRACKING, RunDir, run_dir_for
@@ -80,6 +82,7 @@ def get_or_train(
         UnreadableError: one of its files cannot be read now; all are left as they are.
         Stopped: a signal ended it.
     """
+    config = resolve_kernel(config)
     run_dir = run_dir_for(project, config, data_digest)
 
     def report_wait(holder: str) -> None:
@@ -161,7 +164,7 @@ def _train(project: Project, run_dir: RunDir, config: Config, on_change: OnChang
     refuse_links(checkpoints, project.runs)  # old ones are deleted as new ones come
     accelerator = choose_accelerator(config)
     done = epochs_kept(checkpoints, run_dir.fingerprint)
-    with _attempt(project, run_dir, accelerator, config.trainer.threads, done, on_change):
+    with _attempt(project, run_dir, accelerator, config.trainer, done, on_change):
         prepared = project.prepared(config.data.name)
         fit(config, prepared, run_dir.path, lambda: on_change(run_dir))
     remove(checkpoints, project.runs)
@@ -170,7 +173,7 @@ def _train(project: Project, run_dir: RunDir, config: Config, on_change: OnChang
 
 @contextmanager
 def _attempt(
-    project: Project, run_dir: RunDir, accelerator: str, threads: int, done: int, on_change: OnChange
+    project: Project, run_dir: RunDir, accelerator: str, trainer: TrainerConfig, done: int, on_change: OnChange
 ) -> Iterator[None]:
     """Keep status.json true to what happens within the block, however it ends."""
     import torch
@@ -180,7 +183,8 @@ def _attempt(
         "ended": None,
         "after_epoch": done,
         "device": run_environment.device_name(accelerator),
-        "threads": threads or torch.get_num_threads(),
+        "threads": trainer.threads or torch.get_num_threads(),
+        "kernel": trained_by(trainer.kernel),
         "host": platform.node(),
         "pid": os.getpid(),
         "user": run_environment.user(),

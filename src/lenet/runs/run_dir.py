@@ -28,6 +28,7 @@ from lenet.core.atomic_io import Shape, check_digest, read_json, sha256_bytes, w
 from lenet.core.errors import ConfigError, DamagedError, LenetError, UnreadableError
 from lenet.core.file_lock import is_held
 from lenet.core.project import Project
+from lenet.kernels.choice import FUSED
 from lenet.runs.fingerprint import digest_identity, fingerprint
 
 SHORT = 12
@@ -160,6 +161,14 @@ class RunDir:
             return self.read("status.json", STATUS_SHAPE)
         except FileNotFoundError:
             return {"state": None, "message": "", "attempts": [], "files": {}}
+
+    def trained_by(self) -> str:
+        """Return what did the arithmetic: the fused kernel, or torch with a number of threads."""
+        kernels = {attempt.get("kernel", "").partition(" ")[0] for attempt in self.status()["attempts"]}
+        if kernels == {FUSED}:
+            return "the fused kernel"
+        counts = self.threads()
+        return f"torch with {' and '.join(map(str, counts))} thread{'s' * (counts != (1,))}" if counts else "torch"
 
     def threads(self) -> tuple[int, ...]:
         """Return the numbers of CPU threads that the attempts trained with, each once: sums depend on it to the bit."""

@@ -13,6 +13,7 @@ from lenet.runs.get_or_train import RunMetadata, get_or_train, mark_pruned
 from lenet.runs.run_dir import FINISHED, RunDir, run_dir_for
 from lenet.search.heartbeat import trial_heartbeat
 from lenet.search.search_config import VALIDATION_ERROR
+from lenet.search.search_space import Assignment
 from lenet.search.spec import SearchSpec
 from lenet.search.storage import storage_errors
 from lenet.search.study import SearchStudy
@@ -69,7 +70,6 @@ class Objective:
             self._study.finish(trial, result.values, result.state)
 
     def _run(self, trial: Trial) -> TrialResult:
-        began = time.monotonic()
         spec = self._spec
         assignment = spec.space.suggest(trial)
         try:
@@ -80,7 +80,18 @@ class Objective:
         trial.set_user_attr(FINGERPRINT, folder.fingerprint)
         if reason := self._exceeds_parameters(trial, config):
             return TrialResult("PRUNED", None, _untrained(reason))
-        reporter = _PruningReporter(trial, folder, config.trainer.epochs, len(spec.search.objectives) == 1)
+        viewed = self._study.in_view(trial) if len(spec.search.objectives) == 1 else None
+        reporter = _PruningReporter(trial, viewed, folder, config.trainer.epochs)
+        try:
+            return self._train(trial, assignment, folder, config, reporter)
+        finally:
+            if viewed is not None:
+                self._study.keep_attributes(trial, viewed)
+
+    def _train(
+        self, trial: Trial, assignment: Assignment, folder: RunDir, config: Config, reporter: _PruningReporter
+    ) -> TrialResult:
+        spec, began = self._spec, time.monotonic()
         name, sweep = f"{spec.search.name} trial={trial.number}", f"{ORIGIN}{self._study.name}"
         metadata = RunMetadata(name, sweep, spec.train_overrides(assignment))
         try:
@@ -122,13 +133,20 @@ class Objective:
 
 
 class _PruningReporter:
-    """Reports a run's epochs to its trial, and raises RunPruned when the pruner says so."""
+    """Reports a run's epochs to its trial, and raises RunPruned when the pruner says so.
 
-    def __init__(self, trial: Trial, folder: RunDir, epochs: int, is_reported: bool) -> None:
+    Args:
+        trial: the trial.
+        viewed: the same among the trials that it is compared with; None for two objectives: Optuna takes no reports.
+        folder: the run.
+        epochs: of the run.
+    """
+
+    def __init__(self, trial: Trial, viewed: Trial | None, folder: RunDir, epochs: int) -> None:
         self._trial = trial
+        self._viewed = viewed
         self._folder = folder
         self._epochs = epochs
-        self._is_reported = is_reported  # Optuna takes no reports with two objectives
         self._last_epoch = 0
         self._stored_epochs = len(self._history())
 
@@ -166,10 +184,11 @@ class _PruningReporter:
     def _report(self, may_prune: bool) -> None:
         for row in self._history()[self._last_epoch :]:
             epoch = self._last_epoch = int(row["epoch"])
-            if not self._is_reported:
+            if self._viewed is None:
                 continue
-            self._trial.report(row[VALIDATION_ERROR], epoch)
-            if may_prune and epoch < self._epochs and self._trial.should_prune():
+            for one in (self._trial, self._viewed):
+                one.report(row[VALIDATION_ERROR], epoch)
+            if may_prune and epoch < self._epochs and self._viewed.should_prune():
                 raise RunPruned(f"pruned after epoch {epoch}")
 
 

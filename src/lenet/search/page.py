@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import math
 import re
 import warnings
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet.core.atomic_io import write_text
+from lenet.core.rounding import rounded
 from lenet.search.importance import error_of, evaluator, importances
 from lenet.search.spec import override_value
 from lenet.search.trial_records import TrialRecord, count, ranked
@@ -56,6 +58,7 @@ def write_page(
         command: trains the best trial's run; None where there is no best.
         path: the page.
     """
+    from plotly.io import to_html
     from plotly.offline import get_plotlyjs
 
     counts, best = count(records), next(iter(ranked(records)), None)
@@ -68,9 +71,15 @@ def write_page(
         parts += [f"<pre>{html.escape(text)}</pre>" for text in (values, command) if text]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # arguments that Optuna calls experimental
-        for heading, figure in _figures(study, records, objectives):
+        for number, (heading, figure) in enumerate(_figures(study, records, objectives)):
             figure.update_layout(**LAYOUT, height=figure.layout.height or HEIGHT)
-            drawn = figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
+            drawn = to_html(
+                rounded(json.loads(figure.to_json())),
+                full_html=False,
+                include_plotlyjs=False,
+                config={"displaylogo": False},
+                div_id=f"figure-{number}",  # by default a random one, which would make each page another
+            )
             if "<script>" not in "".join(parts):
                 drawn = f"<script>{get_plotlyjs()}</script>\n{drawn}"
             parts.append(f'<h2>{heading}</h2>\n<div class="figure">{drawn}</div>')

@@ -152,7 +152,6 @@ def refit(project: Project, params: Params, sweep: str) -> RefitResult:
         )
     report = {
         "epochs": epochs,
-        "threads": sorted({count for _, folder in confirmed.runs + baseline.runs for count in folder.threads()}),
         "chosen": recipe.trial,
         "candidates": [
             {"trial": one.trial, "search_error": one.search_error} | runs.tree()

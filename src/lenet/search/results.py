@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from lenet.config.schema import Config
-from lenet.core.atomic_io import remove, write_bytes, write_json, write_text
+from lenet.core.atomic_io import read_json, remove, write_bytes, write_json, write_text
 from lenet.core.errors import ConfigError
 from lenet.core.paths import SEARCHED
 from lenet.search.plots.draw_search import PICTURES
@@ -60,9 +60,11 @@ def copy_results(folder: Path, into: Path) -> None:
 
     Other files there are left alone; pictures that this search does not have are deleted.
     """
-    for name in (BEST, CANDIDATES, TRIALS, SUMMARY):
+    for name in (BEST, CANDIDATES, TRIALS):
         if (folder / name).is_file():
             write_text(into / name, (folder / name).read_text(encoding="utf-8"))
+    body = read_json(folder / SUMMARY)
+    write_json(into / SUMMARY, body | {"history": [[trial, error] for trial, error, _ in body["history"]]})
     if (folder / PAGE).is_file():  # of several megabytes: beside the folder, so that the rest can be kept in git
         write_text(into.with_name(f"{into.name}.html"), (folder / PAGE).read_text(encoding="utf-8"))
     for name in PICTURES:

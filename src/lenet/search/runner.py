@@ -179,8 +179,9 @@ class SearchRunner:
         if self._study.is_over():
             return
         task = WorkerTask(self._spec, self._name, self._storage.url, self._digest)
-        pool = WorkerPool(task, self._spec.search.workers or default_workers())
-        progress = SearchProgress(self._spec.search)
+        search = self._spec.search
+        pool = WorkerPool(task, min(search.workers or default_workers(), search.parallel_trials))
+        progress = SearchProgress(search)
         began = recorded = time.time()
         ended = count(self._study.trials()).ended
         session = uuid4().hex  # process ids are not unique where containers share a study

@@ -14,18 +14,17 @@ if TYPE_CHECKING:
 SEED_LIMIT = 2**31
 
 
-def build_sampler(search: SearchConfig, worker: int) -> BaseSampler:
-    """Return the sampler of one worker.
+def build_sampler(search: SearchConfig, number: int) -> BaseSampler:
+    """Return the sampler that proposes a trial.
 
     Args:
         search: the settings.
-        worker: the worker's number within the study, never given twice. Samplers with the same seed propose the same
-            trials, so each worker has a seed of its own.
+        number: the trial's number, which seeds the sampler together with the study's seed.
     """
     from optuna import samplers
 
     seed = search.seed if search.sampler_seed is None else search.sampler_seed
-    own_seed = (seed * 1_000_003 + worker) % SEED_LIMIT
+    own_seed = (seed * 1_000_003 + number) % SEED_LIMIT
     startup = search.startup_trials
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of arguments that Optuna calls experimental
@@ -40,8 +39,11 @@ def build_sampler(search: SearchConfig, worker: int) -> BaseSampler:
             return samplers.CmaEsSampler(
                 n_startup_trials=max(1, startup), seed=own_seed, warn_independent_sampling=False
             )
-        if search.sampler == "qmc":  # one sequence for all workers; the study holds the position in it
-            return samplers.QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False)
+        if search.sampler == "qmc":  # one sequence for all trials
+            first = samplers.RandomSampler(seed=own_seed)  # until a trial says which parameters there are
+            return samplers.QMCSampler(
+                scramble=True, seed=seed, independent_sampler=first, warn_independent_sampling=False
+            )
         return samplers.RandomSampler(seed=own_seed)
 
 

@@ -19,6 +19,7 @@ Positive = Annotated[int, Bounds(low=1)]
 StartupTrials = Annotated[int, Bounds(low=0, high=100_000)]
 Trials = Annotated[int, Bounds(low=1, high=1_000_000)]
 Workers = Annotated[int, Bounds(low=0, high=1024)]
+ParallelTrials = Annotated[int, Bounds(low=1, high=1024)]
 SamplerSeed = Annotated[int, Bounds(low=0, high=2**31 - 1)]
 
 
@@ -62,13 +63,16 @@ class SearchConfig:
     """Minutes of search in all; trials that run at the end are finished. null: limited by `trials` alone."""
     workers: Workers
     """Processes, of one thread each on CPUs; 0: one per GPU, or one per core."""
+    parallel_trials: ParallelTrials
+    """Trials that may run at once. A trial is proposed from, and pruned against, those of before them alone, so that
+    trials are the same for any number of workers; more workers than this wait."""
     seed: SamplerSeed
     """Seed of every trial's training."""
     storage: StoreUri | None
     """SQLAlchemy URL of the study (sqlite:///… or postgresql+psycopg://…); null: LENET_STUDY_STORAGE, or
     else SQLite in the project's home."""
     sampler_seed: SamplerSeed | None = None
-    """Seed of the proposals, combined with the worker's number; null: `seed`."""
+    """Seed of the proposals, combined with the trial's number; null: `seed`."""
 
     def __post_init__(self) -> None:
         """Check that the settings agree with each other.

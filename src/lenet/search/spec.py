@@ -16,6 +16,7 @@ from lenet.config.validation import parse
 from lenet.core.atomic_io import canonical_json, sha256_bytes
 from lenet.core.errors import ConfigError
 from lenet.core.project import Project
+from lenet.kernels.choice import resolve_kernel
 from lenet.runs.fingerprint import code_digest
 from lenet.search.search_config import SearchConfig
 from lenet.search.search_space import Assignment, Space, read_space
@@ -204,7 +205,7 @@ def _with_budget(config: Config, search: SearchConfig) -> Config:
         raise ConfigError(f"trainer.devices={config.trainer.devices}: a trial uses one; use search.workers")
     # The pruner sees every epoch, so each has its checkpoint.
     trainer = replace(config.trainer, epochs=search.epochs, threads=1, progress=False, checkpoint_seconds=0.0)
-    return replace(config, name=search.name, trainer=trainer, seed=search.seed)
+    return resolve_kernel(replace(config, name=search.name, trainer=trainer, seed=search.seed))
 
 
 def override_value(value: Scalar) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from lenet.search.samplers import build_pruner, build_sampler
+from lenet.search.proposal import can_propose, in_view, propose
 from lenet.search.spec import SearchSpec
 from lenet.search.storage import STUDY_LOCK, StudyStorage, storage_errors
 from lenet.search.trial_records import Counts, TrialRecord, count, trial_records
@@ -36,13 +36,12 @@ class SearchStudy:
         spec: the search.
         storage: the study's database.
         name: the study's name.
-        worker: the worker that proposes trials; None only reads.
 
     Raises:
         LenetError: the database does not answer.
     """
 
-    def __init__(self, spec: SearchSpec, storage: StudyStorage, name: str, worker: int | None = None) -> None:
+    def __init__(self, spec: SearchSpec, storage: StudyStorage, name: str) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -54,8 +53,7 @@ class SearchStudy:
                 storage=storage.database,
                 study_name=name,
                 directions=["minimize"] * len(spec.search.objectives),
-                sampler=build_sampler(spec.search, worker or 0),
-                pruner=build_pruner(spec.search),
+                sampler=optuna.samplers.RandomSampler(),  # trials come with their parameters
                 load_if_exists=True,
             )
             self._study_id = storage.database.get_study_id_from_name(name)
@@ -100,20 +98,33 @@ class SearchStudy:
         return number
 
     def claim(self, worker: int) -> Trial | None:
-        """Take the next trial: a requeued one, or a new one while the budget lasts; None where there is none.
+        """Take the next trial: a requeued one, or a new one while the budget lasts; None where there is none now.
 
-        Proposals depend on all trials so far, and the budget on their number, so one process claims at a time.
+        The budget, and what a proposal depends on, are numbers of trials, so one process claims at a time.
         """
         with storage_errors(self.storage.url), self.storage.lock(self.name, STUDY_LOCK):
             self._requeue_lost()
             counts = count(self.trials())
-            if counts.waiting == 0 and not self._has_budget(counts):
-                return None
             with _no_experimental_warnings():
+                if counts.waiting == 0:
+                    every = self.study.get_trials(deepcopy=False)
+                    if not self._has_budget(counts) or not can_propose(self.spec, every):
+                        return None
+                    self.study.add_trial(propose(self.spec, self.name, every))
                 trial = self.study.ask()
             trial.set_user_attr(WORKER, worker)
             self.storage.database.record_heartbeat(self.trial_id(trial))
             return trial
+
+    def in_view(self, trial: Trial) -> Trial:
+        """Return a trial again in memory, to be pruned there; see `proposal.in_view`."""
+        with _no_experimental_warnings():
+            return in_view(self.spec, self.name, self.study.get_trials(deepcopy=False), trial.number)
+
+    def keep_attributes(self, trial: Trial, viewed: Trial) -> None:
+        """Record what a pruner noted of a trial in memory: later trials are compared with it."""
+        for name, value in viewed.study.get_trials(deepcopy=False)[-1].system_attrs.items():
+            self.storage.database.set_trial_system_attr(self.trial_id(trial), name, value)
 
     def finish(self, trial: Trial, values: list[float] | None, state: str) -> None:
         """Record how a trial ended.

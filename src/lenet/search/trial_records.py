@@ -135,18 +135,21 @@ def best_so_far(records: Sequence[TrialRecord]) -> list[list[float]]:
 
 
 def trials_table(records: Sequence[TrialRecord]) -> str:
-    """Return every trial as CSV: number, state, objectives, epochs, seconds, status, run, then a column per field."""
+    """Return every trial as CSV: number, state, objectives, epochs, why it is not complete, run, a column per field.
+
+    Nothing in it differs between two machines that ran the same search.
+    """
     names = list(dict.fromkeys(name for one in records for name in one.assignment))
     objectives = list(dict.fromkeys(name for one in records for name in one.values)) or [VALIDATION_ERROR]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "state", *objectives, "epochs", "seconds", "status", "run", *names])
+    writer.writerow(["trial", "state", *objectives, "epochs", "status", "run", *names])
     for one in records:
         measured = [one.values.get(name, "") for name in objectives]
         epochs = one.result.get("epochs", len(one.reports))
         fields = [_cell(one.assignment[name]) if name in one.assignment else "" for name in names]
-        seconds, status = one.result.get("seconds", ""), one.result.get("status", "")
-        writer.writerow([one.number, one.state, *measured, epochs, seconds, status, one.fingerprint, *fields])
+        status = "" if one.state == "COMPLETE" else one.result.get("status", "")
+        writer.writerow([one.number, one.state, *measured, epochs, status, one.fingerprint, *fields])
     return text.getvalue()
 
 

@@ -61,7 +61,7 @@ class WorkerPool:
     def __init__(self, task: WorkerTask, size: int) -> None:
         self._task = task
         self._size = size
-        self._context = process_context(PRELOADED)
+        self._context = process_context(("optuna", *PRELOADED))
         self._processes: dict[int, BaseProcess] = {}
         self._kills = 0
 
@@ -161,8 +161,8 @@ def _run_task(task: WorkerTask, slot: int) -> None:
     assign_gpu(slot)
     storage = open_storage(task.spec.project, task.url)
     with storage_errors(storage.url), ExitStack() as stack:
-        number = SearchStudy(task.spec, storage, task.study).register_worker(stack)
-        study = SearchStudy(task.spec, storage, task.study, worker=number)
+        study = SearchStudy(task.spec, storage, task.study)
+        number = study.register_worker(stack)
         run_trials(study, Objective(study, task.data_digest), number)
 
 

@@ -48,9 +48,7 @@ class BackgroundSync:
         self._thread: threading.Thread | None = None
 
     def changed(self, run: RunDir) -> None:
-        """Note that a run has something new, and return at once; the first time, after MLflow's import."""
-        if self._thread is None and not self._is_low_priority:
-            self._try(self._sync.prepare)
+        """Note that a run has something new, and return at once."""
         with self._changed:
             self._waiting[run.fingerprint] = run
             if self._thread is None:

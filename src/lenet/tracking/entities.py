@@ -186,6 +186,7 @@ def _tags(folder: RunDir, identity: dict[str, Any], status: dict[str, Any], stat
             "lenet.git_commit": git["commit"] or "",
             "lenet.git_dirty": str(git["dirty"]).lower(),
             "lenet.device": last["device"],
+            "lenet.kernel": last.get("kernel", ""),
             "lenet.threads": ", ".join(map(str, folder.threads())),
             "lenet.host": last["host"],
             "lenet.attempts": str(len(status["attempts"])),

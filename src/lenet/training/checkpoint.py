@@ -17,10 +17,10 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.io import CheckpointIO
 
 from lenet.core.atomic_io import sha256_bytes, write_bytes
 from lenet.core.errors import DamagedError
+from lenet.training.lightning import CheckpointIO
 
 logger = logging.getLogger(__name__)
 

@@ -10,22 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as lightning
 import torch
-from lightning_fabric.plugins.environments import LightningEnvironment
-from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.strategies import DDPStrategy
 from safetensors.torch import save
-from torch import Tensor
 
 from lenet.config.schema import Config
 from lenet.core.atomic_io import atomic_write, write_bytes, write_json
 from lenet.data.device_dataset import load_to_device, load_windows_to_device
-from lenet.data.loader import EVALUATION_BATCH, TrainingBatches
-from lenet.models.classifier import Classifier, build_classifier
+from lenet.data.loader import TrainingBatches
+from lenet.kernels.choice import FUSED, resolve_kernel
+from lenet.kernels.logits import compute_logits
+from lenet.models.classifier import build_classifier
 from lenet.training.checkpoint import DurableCheckpoints, newest_checkpoint
 from lenet.training.devices import choose_accelerator, set_memory_format
 from lenet.training.distributed import other_ranks
+from lenet.training.lightning import Callback, DDPStrategy, LightningEnvironment, lightning
 from lenet.training.module import LenetModule
 from lenet.training.progress import EpochBar
 from lenet.training.signals import GracefulStop
@@ -54,11 +52,12 @@ def fit(config: Config, prepared: Path, folder: Path, on_epoch: Callable[[], Non
         on_epoch: called after each epoch whose state is safe in the folder.
 
     Raises:
-        ConfigError: the config names a device that is not there.
+        ConfigError: the config names a device that is not there, or a kernel that does not train it.
         RunFailedError: the loss is not finite.
         Stopped: a signal ended it; the epochs before it are safe.
     """
     choose_accelerator(config)
+    config = resolve_kernel(config)
     with (
         _threads(config.trainer.threads),
         GracefulStop() as interrupts,
@@ -147,7 +146,8 @@ def _fit(config: Config, prepared: Path, folder: Path, rank: int, keeper: _Check
     device = trainer.strategy.root_device
     dataset = load_to_device(prepared, config.data, device)
     classifier = build_classifier(config, dataset.mean, dataset.deviation)
-    set_memory_format(classifier.network, choose_accelerator(config))
+    if config.trainer.kernel != FUSED:
+        set_memory_format(classifier.network, choose_accelerator(config))
     module = LenetModule(config, classifier)
     windows = load_windows_to_device(dataset.images, classifier.field.input_size, config.augmentation.shift)
     module.batches = TrainingBatches(
@@ -176,7 +176,7 @@ def _fit(config: Config, prepared: Path, folder: Path, rank: int, keeper: _Check
             torch.distributed.destroy_process_group()
     if keeper:
         keeper.keep(module)
-        _write_results(module, device, folder)
+        _write_results(module, folder)
         keeper.interrupts.check()  # heard after the last step: a sweep must not go on to its next run
 
 
@@ -201,25 +201,16 @@ def _trainer(config: Config, callbacks: list[Callback], checkpoints: DurableChec
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        deterministic=True,
+        deterministic=None if config.trainer.kernel == FUSED else True,  # torch imports its compiler for it, a second
         benchmark=False,
     )
 
 
-@torch.inference_mode()
-def predict(reader: Classifier, images: Tensor, device: torch.device) -> Tensor:
-    """Return the logits [n, classes] for bytes [n, channels, height, width], in fp32 on the CPU."""
-    reader = reader.to(device).eval()
-    return torch.cat([reader(part.to(device)).float().cpu() for part in images.split(EVALUATION_BATCH)])
-
-
-def _write_results(module: LenetModule, device: torch.device, folder: Path) -> None:
+def _write_results(module: LenetModule, folder: Path) -> None:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.reader.state_dict().items()}
     write_bytes(folder / WEIGHTS, save(state))
     if module.validation is not None:
-        logits = module.validation_logits()
-        if logits is None:
-            logits = predict(module.reader, module.validation.images, device)
+        logits = compute_logits(module.reader, module.validation.images)
         with atomic_write(folder / PREDICTIONS) as temporary, temporary.open("wb") as stream:
             np.savez(stream, logits=logits.numpy(), labels=module.validation.labels.cpu().numpy())
 

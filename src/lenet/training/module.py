@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
-import pytorch_lightning as lightning
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -17,7 +16,9 @@ from lenet.config.schema import Config
 from lenet.core.errors import DamagedError, RunFailedError
 from lenet.data.loader import BatchChunk, EvaluationBatches, TrainingBatches
 from lenet.models.classifier import Classifier
-from lenet.training.optimizers import build_optimizer, learning_rate_factor
+from lenet.training.lightning import lightning
+from lenet.training.optimizers import learning_rate_factor
+from lenet.training.steps import build_steps
 
 ERROR_DECIMALS = 4
 """Of an error in percent: one image of 60,000 is 0.0017, and torchmetrics' fp32 is good to seven digits."""
@@ -41,6 +42,7 @@ class LenetModule(lightning.LightningModule):
         self.automatic_optimization = False
         self.config = config
         self.reader = reader
+        self._steps = build_steps(config, reader)
         self.history: list[HistoryRow] = []
         self.batches: TrainingBatches | None = None
         self.validation: EvaluationBatches | None = None
@@ -50,13 +52,12 @@ class LenetModule(lightning.LightningModule):
         # Every rank reads the whole validation part, so its measures are never summed over ranks.
         self.validation_loss = MeanMetric(sync_on_compute=False)
         self.validation_accuracy = MulticlassAccuracy(classes, average="micro", sync_on_compute=False)
-        self._read: list[Tensor] = []
         self._began = time.monotonic()
         self._learning_rate = config.optimizer.learning_rate
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the config's optimizer; the schedule is a function of the step's number and needs no state."""
-        return build_optimizer(self.config.optimizer, self.reader.parameters())
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return torch's optimizer, if it takes the steps; the schedule is a function of their number."""
+        return self._steps.optimizers
 
     def train_dataloader(self) -> TrainingBatches:
         """Return the batches that `fit` loaded to the device."""
@@ -76,63 +77,35 @@ class LenetModule(lightning.LightningModule):
         self._began = time.monotonic()
 
     def training_step(self, chunk: BatchChunk, batch_idx: int) -> None:
-        """Take the optimizer steps of the chunk, each on the mean gradient of its mini-batches' images.
+        """Take the optimizer steps of the chunk.
 
         Raises:
             RunFailedError: the loss is not finite.
         """
         assert self.batches is not None
-        optimizer = cast(torch.optim.Optimizer, self.optimizers(use_pl_optimizer=False))
-        steps_an_epoch = self.batches.steps
-        first_step = self.current_epoch * steps_an_epoch
+        settings, steps_an_epoch = self.config.optimizer, self.batches.steps
+        first = self.current_epoch * steps_an_epoch + chunk.first_step
         steps = self.config.trainer.epochs * steps_an_epoch
-        smoothing, clip = self.config.optimizer.label_smoothing, self.config.trainer.gradient_clip
-        logits_seen, losses = [], []
-        for number, batches in chunk.steps():
-            factor = learning_rate_factor(self.config.optimizer.schedule, first_step + number, steps, steps_an_epoch)
-            self._learning_rate = self.config.optimizer.learning_rate * factor
-            for group in optimizer.param_groups:
-                group["lr"] = self._learning_rate
-            optimizer.zero_grad()
-            count = sum(len(labels) for _, labels in batches)
-            for images, labels in batches:
-                logits = self.reader(images)
-                loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-                self.manual_backward(loss if len(batches) == 1 else loss * (len(labels) / count))
-                logits_seen.append(logits.detach())
-                losses.append(loss.detach() * len(labels))
-            if clip is not None:
-                nn.utils.clip_grad_norm_(self.reader.parameters(), clip)
-            optimizer.step()
-        total = torch.stack(losses).sum()
+        rates = [
+            settings.learning_rate * learning_rate_factor(settings.schedule, number, steps, steps_an_epoch)
+            for number in range(first, first + chunk.step_count)
+        ]
+        self._learning_rate = rates[-1]
+        total, seen = self._steps.train(chunk, rates, self.manual_backward)
         if not torch.isfinite(total):
             raise RunFailedError(
                 f"the loss is not finite in epoch {self.current_epoch + 1}; lower optimizer.learning_rate"
                 f" (it is {self.config.optimizer.learning_rate:g})"
             )
         self.train_loss.update(total / len(chunk.labels), weight=len(chunk.labels))
-        self.train_accuracy.update(torch.cat(logits_seen), chunk.labels)
-
-    def on_validation_epoch_start(self) -> None:
-        """Forget what an earlier epoch's network read."""
-        self._read = []
+        self.train_accuracy.update(seen, chunk.labels)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Sum loss (without label smoothing) and accuracy over the validation part, and keep the logits."""
+        """Sum loss (without label smoothing) and accuracy over the validation part."""
         images, labels = batch
-        logits = self.reader(images)
-        self._read.append(logits)
-        self.validation_loss.update(functional.cross_entropy(logits, labels), weight=len(labels))
+        logits, loss = self._steps.read(images, labels)
+        self.validation_loss.update(loss, weight=len(labels))
         self.validation_accuracy.update(logits, labels)
-
-    def validation_logits(self) -> Tensor | None:
-        """Return the logits [n, classes] of the newest validation, in fp32 on the CPU; None where there was none.
-
-        None as well where the arithmetic was not fp32: what is kept of a run was read as the test set will be.
-        """
-        if not self._read or self.config.trainer.precision != "fp32":
-            return None
-        return torch.cat(self._read).float().cpu()
 
     @property
     def is_stopped_early(self) -> bool:
@@ -162,8 +135,9 @@ class LenetModule(lightning.LightningModule):
         self.history.append(row)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the history and torch's generators in the checkpoint, so that one file is the whole state."""
+        """Keep all that training goes on from in the checkpoint, so that one file is the whole state."""
         checkpoint["history"] = self.history
+        checkpoint["steps"] = self._steps.state
         checkpoint["generators"] = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -172,18 +146,23 @@ class LenetModule(lightning.LightningModule):
         Raises:
             DamagedError: the checkpoint is of another network, or not of one.
         """
-        own = {name: tensor.shape for name, tensor in self.state_dict().items()}
-        kept = checkpoint.get("state_dict")
-        found = {name: getattr(value, "shape", None) for name, value in kept.items()} if isinstance(kept, dict) else {}
-        if found != own or not {"history", "generators"} <= set(checkpoint):
+        own, found = (self.state_dict(), self._steps.state), (checkpoint.get("state_dict"), checkpoint.get("steps"))
+        is_ours = [*map(_form, found)] == [*map(_form, own)]
+        if not is_ours or not {"history", "generators"} <= set(checkpoint):
             raise DamagedError(
                 "the newest checkpoint is not of this network; delete the run's checkpoints to begin anew"
             )
+        self._steps.state = checkpoint["steps"]
         self.history = checkpoint["history"]
         cpu, *gpus = checkpoint["generators"]
         torch.set_rng_state(cpu.cpu())
         for number, state in enumerate(gpus[: torch.cuda.device_count()]):
             torch.cuda.set_rng_state(state.cpu(), number)
+
+
+def _form(state: Any) -> dict[str, Any] | None:
+    """Return the shapes of tensors by name, and the types of what is none."""
+    return {k: getattr(v, "shape", type(v)) for k, v in state.items()} if isinstance(state, Mapping) else None
 
 
 def _measures(part: str, loss: MeanMetric, accuracy: MulticlassAccuracy) -> HistoryRow:

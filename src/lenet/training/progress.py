@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import pytorch_lightning as lightning
-from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lenet.config.schema import Config
+from lenet.training.lightning import Callback, lightning
 
 
 class EpochBar(Callback):

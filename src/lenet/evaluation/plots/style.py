@@ -81,7 +81,7 @@ def save(figure: Figure, path: Path) -> None:
     # A palette makes the file a quarter as large as savefig's, and without savefig no version or date gets into it.
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     picture = Image.fromarray(pixels).convert("RGB")
-    picture = picture.quantize(PALETTE, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    picture = picture.quantize(PALETTE, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     with atomic_write(path) as temporary:
         picture.save(temporary, format="PNG", compress_level=COMPRESSION, dpi=(DOTS_PER_INCH, DOTS_PER_INCH))
 

@@ -1,0 +1,120 @@
+"""What takes the optimizer steps and reads the validation images: torch, or the fused kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lenet.config.schema import Config
+from lenet.data.loader import BatchChunk
+from lenet.kernels.choice import FUSED
+from lenet.kernels.fused import FusedLeNet5, optimizer_state
+from lenet.models.classifier import Classifier
+from lenet.training.optimizers import build_optimizer
+
+Backward = Callable[[Tensor], None]
+
+
+class Steps(Protocol):
+    """Takes the steps of one training.
+
+    Attributes:
+        optimizers: torch's optimizer, if it is one; checkpoints hold its state.
+        state: what else they hold.
+    """
+
+    optimizers: list[torch.optim.Optimizer]
+    state: dict[str, Any]
+
+    def train(self, chunk: BatchChunk, rates: Sequence[float], backward: Backward) -> tuple[Tensor, Tensor]:
+        """Take the optimizer steps of a chunk, each on the mean gradient of its mini-batches' images.
+
+        Args:
+            chunk: the mini-batches.
+            rates: the learning rate of each step.
+            backward: computes the gradients of a loss.
+
+        Returns:
+            The loss summed over the images, in nats, not finite if a weight is not; and the class that the network gave
+            each image, or its logits.
+        """
+
+    def read(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits [n, classes] of bytes, and the mean of their cross entropy, without label smoothing."""
+
+
+def build_steps(config: Config, classifier: Classifier) -> Steps:
+    """Return what trains a classifier, as `trainer.kernel` says."""
+    return FusedSteps(config, classifier) if config.trainer.kernel == FUSED else TorchSteps(config, classifier)
+
+
+class TorchSteps:
+    """Steps in torch's eager mode, of any network on any device."""
+
+    def __init__(self, config: Config, classifier: Classifier) -> None:
+        self._optimizer = build_optimizer(config.optimizer, classifier.parameters())
+        self.optimizers: list[torch.optim.Optimizer] = [self._optimizer]
+        self.state: dict[str, Any] = {}
+        self._classifier = classifier
+        self._smoothing, self._clip = config.optimizer.label_smoothing, config.trainer.gradient_clip
+
+    def train(self, chunk: BatchChunk, rates: Sequence[float], backward: Backward) -> tuple[Tensor, Tensor]:
+        """See `Steps`."""
+        logits_seen, losses = [], []
+        for rate, batches in zip(rates, chunk.steps(), strict=True):
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate
+            self._optimizer.zero_grad()
+            count = sum(len(labels) for _, labels in batches)
+            for images, labels in batches:
+                logits = self._classifier(images)
+                loss = functional.cross_entropy(logits, labels, label_smoothing=self._smoothing)
+                backward(loss if len(batches) == 1 else loss * (len(labels) / count))
+                logits_seen.append(logits.detach())
+                losses.append(loss.detach() * len(labels))
+            if self._clip is not None:
+                nn.utils.clip_grad_norm_(self._classifier.parameters(), self._clip)
+            self._optimizer.step()
+        return torch.stack(losses).sum(), torch.cat(logits_seen)
+
+    def read(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Steps`."""
+        logits = self._classifier(images)
+        return logits, functional.cross_entropy(logits, labels)
+
+
+class FusedSteps:
+    """Steps of the fused kernel, which makes torch's optimizers unnecessary."""
+
+    def __init__(self, config: Config, classifier: Classifier) -> None:
+        self._network = FusedLeNet5(classifier)
+        self._network.bind()
+        self.optimizers: list[torch.optim.Optimizer] = []
+        self.state = optimizer_state(config.optimizer, self._network.weights)
+        self._settings, self._clip = config.optimizer, config.trainer.gradient_clip
+
+    def train(self, chunk: BatchChunk, rates: Sequence[float], backward: Backward) -> tuple[Tensor, Tensor]:
+        """See `Steps`; the kernel computes the gradients itself."""
+        loss, answers = self._network.train(
+            chunk.windows.images,
+            chunk.labels,
+            chunk.indices,
+            chunk.offsets,
+            chunk.windows.shift,
+            chunk.batch_size,
+            chunk.accumulate,
+            rates,
+            self._settings,
+            self._clip,
+            self.state,
+        )
+        return torch.tensor(loss, dtype=torch.float64), answers
+
+    def read(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Steps`."""
+        logits, loss = self._network.read(images, labels)
+        return logits, torch.tensor(loss / len(labels))
