@@ -12,7 +12,7 @@ from pathlib import Path
 from shell import Shell
 
 EPOCHS = 5
-ASK = f"python train.py trainer.epochs={EPOCHS} data.train_size=6000 trainer.checkpoint_seconds=0"
+ASK = f"python train.py trainer.epochs={EPOCHS} data.train_size=24000 trainer.checkpoint_seconds=0"
 EVERY_EPOCH_ONCE = [(epoch, 1) for epoch in range(1, EPOCHS + 1)]
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 90

@@ -11,7 +11,8 @@ import pytest
 from mishaps import ASK, EVERY_EPOCH_ONCE, PATIENCE_SECONDS, flip, query, wait_for_epoch, wait_until
 from shell import Shell
 
-SWEEP = f"{ASK.replace('train.py', 'train.py -m')} seed=2,1"
+AT_ONCE = f"{ASK.replace('train.py', 'train.py -m')} seed=2,1"
+SWEEP = f"{AT_ONCE} hydra.launcher.workers=1"  # one run after the other
 
 
 def weights(home: Path) -> bytes:
@@ -46,6 +47,21 @@ def test_killed_in_every_way_it_goes_on_in_the_same_run_to_the_same_weights(shel
     assert query(shell.home, "select status from runs") == [("FINISHED",)]
     points = query(shell.home, "select step, count(*) from metrics where key = 'val/error' group by step")
     assert points == EVERY_EPOCH_ONCE
+
+
+@pytest.mark.long
+def test_a_sweep_that_is_stopped_goes_on_in_all_of_its_runs(shell: Shell, undisturbed: bytes) -> None:
+    for epoch, signum, code in ((1, signal.SIGINT, 130), (3, signal.SIGTERM, 143)):
+        process = shell.start(f"{AT_ONCE} hydra.launcher.workers=2")
+        pattern = f"runs/*/checkpoints/epoch-{epoch:05d}-*.ckpt"
+        wait_until(lambda pattern=pattern: len(list(shell.home.glob(pattern))) == 2, process)
+        process.send_signal(signum)  # not to its workers, as a terminal would
+        assert process.wait(PATIENCE_SECONDS) == code
+        assert shell.run("lenet runs").stdout.count("KILLED") == 2
+    told = answers(shell.run(AT_ONCE).stdout)
+    assert all(state.startswith("resumed after epoch") for _, state in told)
+    (second,) = shell.home.glob(f"runs/{told[1][0]}*/weights.safetensors")
+    assert second.read_bytes() == undisturbed
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import connection, forkserver
 from pathlib import Path
+from threading import Thread
+from types import FrameType
 from typing import Any
 
-from lenet.core.errors import EXIT_FAILED
+from lenet.core.errors import EXIT_FAILED, Stopped
 from lenet.core.log import configure_logging
 
 PR_SET_PDEATHSIG = 1
@@ -30,18 +32,25 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THRE
 
 
 def die_with_parent(signum: signal.Signals) -> None:
-    """Ask the kernel to send this process `signum` when its parent ends; Linux alone can.
+    """Send this process `signum` when the one that started it ends, killed or not.
 
     A stage that DVC started would train on as an orphan when DVC is killed, beside the one that the next
-    `dvc repro` starts.
+    `dvc repro` starts. Of a worker the parent is a server of processes, which lives as long as any worker, so that a
+    thread waits for the command itself. For other processes the kernel does it; Linux alone can.
     """
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
-    started_by = multiprocessing.parent_process()  # the command, where a server of processes stands between
-    if os.getppid() != parent or (started_by is not None and not started_by.is_alive()):
-        sys.exit(EXIT_FAILED)  # it ended before prctl was called
+    command = multiprocessing.parent_process()
+    if command is not None:
+        Thread(target=_die_after, args=(command.sentinel, signum), name="parent", daemon=True).start()
+    elif sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
+        if os.getppid() != parent:
+            sys.exit(EXIT_FAILED)  # it ended before prctl was called
+
+
+def _die_after(sentinel: int, signum: signal.Signals) -> None:
+    connection.wait([sentinel])
+    os.kill(os.getpid(), signum)
 
 
 def default_workers() -> int:
@@ -120,10 +129,27 @@ def process_context(preload: Sequence[str]) -> multiprocessing.context.ForkServe
 
 
 @contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """Raise Stopped at Ctrl-C and SIGTERM within the block."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise Stopped(signum)
+
+    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+@contextmanager
 def process_pool(
     size: int, initializer: Callable[[], None], preload: Sequence[str], devices: int = 1
 ) -> Iterator[ProcessPoolExecutor]:
     """Give a pool of processes of one thread each, or of `devices` GPUs each, that end with this process.
+
+    A signal that ends the block ends them too, wherever they are in their work.
 
     Args:
         size: number of processes.
@@ -139,6 +165,10 @@ def process_pool(
         )
         try:
             yield pool
+        except (Stopped, KeyboardInterrupt):
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

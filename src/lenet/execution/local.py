@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from lenet.config.schema import Config
 from lenet.core.cli_errors import SIGNAL_BASE
 from lenet.core.errors import LenetError, RunFailedError, Stopped
-from lenet.core.processes import cores, default_workers, process_pool
+from lenet.core.processes import cores, default_workers, process_pool, stop_on_signals
 from lenet.core.project import Project
 from lenet.data.arrays import training_digest
 from lenet.execution.live_table import LiveTable
@@ -58,7 +58,7 @@ def run_all(project: Project, requests: Sequence[RunRequest], workers: int, may_
         Stopped: a signal ended it; each run keeps its epochs.
     """
     results: dict[int, RunResult] = {}
-    with Runner(project) as runner, ExitStack() as stack:
+    with Runner(project) as runner, stop_on_signals(), ExitStack() as stack:
         run_dirs = [runner.run_dir(request.config) for request in requests]
         for request in requests:
             validate_resources(project, request.config)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import shlex
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from types import FrameType
 from uuid import uuid4
 
 from lenet.core.atomic_io import remove_half_written, write_json, write_text
-from lenet.core.errors import ConfigError, DamagedError, LenetError, Stopped
+from lenet.core.errors import ConfigError, DamagedError, LenetError
 from lenet.core.file_lock import locked
-from lenet.core.processes import default_workers
+from lenet.core.processes import default_workers, stop_on_signals
 from lenet.data.arrays import training_digest
 from lenet.data.datasets import ensure_prepared
 from lenet.execution.runner import validate_resources
@@ -77,7 +75,7 @@ def run_search(
     url = study_url(project, spec.search.storage)
     digest = training_digest(ensure_prepared(project, spec.base.data.name))
     runner = SearchRunner(spec, open_storage(project, url), digest, tuple(words))
-    with _stop_on_signals(), dashboard(url) if has_dashboard else nullcontext(), storage_errors(url):
+    with stop_on_signals(), dashboard(url) if has_dashboard else nullcontext(), storage_errors(url):
         return runner.run(is_joining, target)
 
 
@@ -262,18 +260,3 @@ class SearchRunner:
         logger.info(f"best: {best.error:.2f} % validation error, trial {best.number}")
         logger.info(f"train it: {self._command(best)}")
         logger.info(f"more: {self.folder / BEST}")
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[None]:
-    """Raise Stopped at Ctrl-C and SIGTERM within the block."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise Stopped(signum)
-
-    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
