@@ -49,7 +49,7 @@ ui: $(STAMP) ## open MLflow on the project's store
 	@lenet ui
 
 bench: $(STAMP) ## measure speed and overhead on an idle machine
-	@python benchmarks/kernels.py && python benchmarks/throughput.py && python benchmarks/throughput.py --level avx2 && python benchmarks/sweep.py && python benchmarks/bookkeeping.py && python benchmarks/search.py
+	@python benchmarks/kernels.py && python benchmarks/throughput.py && python benchmarks/throughput.py --level avx2 && python benchmarks/sweep.py && python benchmarks/store.py && python benchmarks/search.py
 
 readme: $(STAMP) ## write the table of results into README.md
 	@lenet report --readme

@@ -1,4 +1,4 @@
-"""Hydra's door: `python train.py` trains one run, `python train.py -m model.activation=tanh,relu` two.
+"""Hydra's entry point: `python train.py` trains one run, `python train.py -m model.activation=tanh,relu` two.
 
 Finished runs are answered from their folders, interrupted ones go on. `python train.py --help` shows the knobs.
 """

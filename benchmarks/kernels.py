@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from dataclasses import replace
 
 import machine
 import torch
@@ -28,7 +27,7 @@ from lenet.data.loader import TrainingBatches
 from lenet.kernels.library import LEVEL_VARIABLE, load_kernel, suitable_levels
 from lenet.models.classifier import build_classifier
 from lenet.training.devices import set_memory_format
-from lenet.training.steps import build_steps
+from lenet.training.steps import FusedSteps, TorchSteps
 
 NETWORKS = {
     "tanh, average": ("model.activation=tanh", "model.pooling=average"),
@@ -58,8 +57,7 @@ def images_per_second(project: Project, config: Config, side: str, threads: int)
     classifier = build_classifier(config, dataset.mean, dataset.deviation)
     if side == TORCH:
         set_memory_format(classifier.network, "cpu")
-    kernel = "torch" if side == TORCH else "fused"
-    steps = build_steps(replace(config, trainer=replace(config.trainer, kernel=kernel)), classifier)
+    steps = (TorchSteps if side == TORCH else FusedSteps)(config, classifier)
     windows = load_windows_to_device(dataset.images, classifier.field.input_size, config.augmentation.shift)
     batches = TrainingBatches(windows, dataset.labels, config.trainer.batch_size, config.seed, lambda: 0)
     images, seconds = 0, 0.0

@@ -1,8 +1,8 @@
 """A stopwatch that Lightning itself hangs into every Trainer of a process, so that nothing measured has to be changed.
 
 Lightning loads callbacks from entry points of the group `pytorch_lightning.callbacks_factory`. `attached` writes such
-an entry point into a folder on the PYTHONPATH of the process to be measured, which then tells how long it was from
-the beginning of its first epoch to the end of its last.
+an entry point into a folder on the PYTHONPATH of the process to be measured, which then tells when its first epoch
+began and when each of them ended.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +22,39 @@ FILE_VARIABLE = "LENET_BENCHMARK_FILE"
 GROUP = "pytorch_lightning.callbacks_factory"
 
 
-class Stopwatch(Callback):
-    """Writes `epochs` and `seconds`: from the first epoch's first hook to the end of training.
+@dataclass
+class Times:
+    """When the epochs of a training began and ended, in seconds since 1970.
 
-    The end comes after the last epoch's validation, logging and checkpoint.
+    Attributes:
+        began: the first epoch's first hook.
+        epochs: the end of each epoch, its validation included.
+        ended: the end of training, after the last epoch's logging and checkpoint.
     """
 
+    began: float = 0.0
+    epochs: list[float] = field(default_factory=list)
+    ended: float = 0.0
+
+
+class Stopwatch(Callback):
+    """Writes the Times of a training."""
+
     def __init__(self) -> None:
-        self._began: float | None = None
+        self._times = Times()
 
     def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
         """Start at the first epoch."""
-        if self._began is None:
-            self._began = time.perf_counter()
+        self._times.began = self._times.began or time.time()
+
+    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        """Note the epoch's end."""
+        self._times.epochs.append(time.time())
 
     def on_train_end(self, trainer: Any, module: Any) -> None:
         """Stop, and write it down."""
-        assert self._began is not None
-        seconds = time.perf_counter() - self._began
-        body = {"epochs": trainer.max_epochs, "seconds": seconds}
-        Path(os.environ[FILE_VARIABLE]).write_text(json.dumps(body))
+        self._times.ended = time.time()
+        Path(os.environ[FILE_VARIABLE]).write_text(json.dumps(asdict(self._times)))
 
 
 def stopwatch() -> list[Callback]:
@@ -60,16 +74,16 @@ def attached(folder: Path) -> tuple[dict[str, str], Path]:
     return {"PYTHONPATH": path, FILE_VARIABLE: str(file)}, file
 
 
-def read(file: Path, epochs: int) -> float:
-    """Return the seconds that `epochs` epochs took.
+def read(file: Path, epochs: int) -> Times:
+    """Return when the `epochs` epochs of a process began and ended.
 
     Raises:
         LenetError: the process trained something else, or not at all.
     """
     try:
-        body = json.loads(file.read_text())
+        times = Times(**json.loads(file.read_text()))
     except FileNotFoundError as error:
         raise LenetError(f"{file}: is missing: the measured process trained nothing") from error
-    if body["epochs"] != epochs:
-        raise LenetError(f"the measured process trained {body['epochs']} epochs, {epochs} were asked for")
-    return float(body["seconds"])
+    if len(times.epochs) != epochs:
+        raise LenetError(f"the measured process trained {len(times.epochs)} epochs, {epochs} were asked for")
+    return times

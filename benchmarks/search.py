@@ -1,15 +1,11 @@
-"""What a search costs beyond its trainings, what a second worker brings, and what ending trials early saves.
+"""What a search loses because trials are proposed from results of `search.parallel_trials` trials before.
 
-    python benchmarks/search.py                  # some twenty minutes on two cores
+    python benchmarks/search.py                  # about four minutes on two cores
 
-Three measurements, each of `lenet search` as a user types it, every search in a home of its own so that no finished run
-answers:
-
-1. overhead: seconds a trial, from the first trial's beginning to the last one's end on each worker, less the seconds of
-   the epochs themselves: proposing, the database, making ready, checkpoints, the run folder.
-2. workers: trials a minute of two workers against one, in turn, with as many trials of equal length (random search over
-   rate and smoothing, none ended early).
-3. pruning: epochs trained and best validation error, with ASHA and without, the same trials, five repetitions.
+That makes a search a function of its settings, whatever the number of workers (docs/search.md). Here the best value of
+40 trials with the default, 8, is compared with that of `search.parallel_trials=1`, where each trial knows all results
+before it, with five seeds of the sampler: more than any search with several workers can know. Each trial trains three
+epochs on 10,000 images, and none is ended early. No time is taken, so that all cores are used.
 """
 
 from __future__ import annotations
@@ -20,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import machine
@@ -31,166 +27,62 @@ from lenet.core.cli_errors import exit_on_error
 from lenet.core.errors import LenetError
 
 LENET = str(Path(sys.executable).with_name("lenet"))
-FIRST_EPOCH = 3
-"""Of twelve: a quarter of the schedule. Judged earlier, the rate is still rising and good trials look like bad ones."""
+DEFAULT, SEQUENTIAL = 8, 1
+"""Values of `search.parallel_trials`."""
 
-STORED = machine.RESULTS / "search.json"
+TRIALS = 40
+WORDS = (
+    f"search.trials={TRIALS}",
+    "search.workers=1",
+    "search.pruner=none",
+    "search.epochs=3",
+    "data.train_size=10000",
+)
 TOLD_BYTES = 2000
 
 
-@dataclass(frozen=True)
-class Searched:
-    """One search: its trials, what they took, and what came out.
-
-    Attributes:
-        trials: that ended.
-        span_seconds: from the first trial's beginning to the last one's end.
-        worker_seconds: the same, summed over the workers.
-        trained_seconds: of the epochs themselves, summed over the workers.
-        epochs: trained, of all trials.
-        best: lowest validation error in percent.
-    """
-
-    trials: int
-    span_seconds: float
-    worker_seconds: float
-    trained_seconds: float
-    epochs: int
-    best: float
-
-    @property
-    def overhead(self) -> float:
-        """Seconds a trial beyond its epochs."""
-        return (self.worker_seconds - self.trained_seconds) / self.trials
-
-    @property
-    def a_minute(self) -> float:
-        """Trials a minute."""
-        return 60 * self.trials / self.span_seconds
-
-
-def search(words: list[str]) -> Searched:
-    """Run one search in a fresh home."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with tempfile.TemporaryDirectory(prefix="lenet-search-") as temporary:
-        home = Path(temporary)
-        environment = os.environ | {"LENET_HOME": temporary}
+def search(parallel_trials: int, seed: int) -> float:
+    """Return the lowest validation error in percent that a search in a fresh home finds."""
+    words = [*WORDS, f"search.parallel_trials={parallel_trials}", f"search.sampler_seed={seed}"]
+    with tempfile.TemporaryDirectory(prefix="lenet-search-") as home:
+        environment = os.environ | {"LENET_HOME": home}
         environment.pop("MLFLOW_TRACKING_URI", None)
-        done = subprocess.run(
-            [LENET, "search", *words], cwd=machine.ROOT, env=environment, capture_output=True, text=True, check=False
-        )
+        command = [LENET, "search", *words]
+        done = subprocess.run(command, cwd=machine.ROOT, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise LenetError(f"lenet search {' '.join(words)}: {done.stderr[-TOLD_BYTES:]}")
-        (folder,) = [path.parent for path in home.glob("searches/*/search.json")]
-        study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{home}/searches/optuna.db")
-        spans: dict[int, list[tuple[float, float]]] = {}
-        trained, epochs = 0.0, 0
-        for trial in study.trials:
-            assert trial.datetime_start is not None
-            assert trial.datetime_complete is not None
-            span = (trial.datetime_start.timestamp(), trial.datetime_complete.timestamp())
-            spans.setdefault(trial.user_attrs["lenet.worker"], []).append(span)
-            trained += trial.user_attrs["lenet.result"]["trained_seconds"]
-            epochs += trial.user_attrs["lenet.result"]["trained_epochs"]
-        all_spans = [span for one in spans.values() for span in one]
-        return Searched(
-            trials=len(study.trials),
-            span_seconds=max(end for _, end in all_spans) - min(begin for begin, _ in all_spans),
-            worker_seconds=sum(max(e for _, e in one) - min(b for b, _ in one) for one in spans.values()),
-            trained_seconds=trained,
-            epochs=epochs,
-            best=float(read_json(folder / "summary.json")["best"]["val_error"]),
-        )
+            raise LenetError(f"{' '.join(command)}: {done.stderr[-TOLD_BYTES:]}")
+        (summary,) = Path(home).glob("searches/*/summary.json")
+        return float(read_json(summary)["best"]["val_error"])
 
 
-def scaling(pairs: int) -> dict[str, Any]:
-    """Measure overhead and what a second worker brings."""
-    print("pair   trials/min: one  two   ratio   overhead s: one  two")
-    rows = []
-    for number in range(1, pairs + 1):
-        common = ["search.sampler=random", "search.pruner=none", "search.epochs=2", "search.trials=12"]
-        common += [f"search.seed={number}", "data.train_size=15000"]
-        common += [f"~search.space.{group}" for group in ("trainer", "model", "distortion")]  # trials of equal length
-        row = {}
-        for workers in (1, 2) if number % 2 else (2, 1):  # neither always goes first
-            row[workers] = search([*common, f"search.workers={workers}"])
-        rows.append(row)
-        one, two = row[1], row[2]
-        print(
-            f"{number:4}   {one.a_minute:15.1f}  {two.a_minute:4.1f}  {two.a_minute / one.a_minute:5.2f}"
-            f"   {one.overhead:14.2f}  {two.overhead:4.2f}",
-            flush=True,
-        )
-    return {
-        "pairs": [{str(workers): asdict(found) for workers, found in row.items()} for row in rows],
-        "ratio": machine.summed([row[2].a_minute / row[1].a_minute for row in rows]),
-        "overhead_seconds": {
-            str(workers): machine.summed([row[workers].overhead for row in rows]) for workers in (1, 2)
-        },
-    }
-
-
-def pruning(repetitions: int) -> dict[str, Any]:
-    """Measure what ending trials early saves, and what it costs in the best value.
-
-    Both sides are asked the same trials, drawn at random by one worker from the same seed: they differ in the pruner
-    alone, and the best value differs only if the best trial was ended early. No time is taken, so both cores are used.
-    """
-    common = ["search.sampler=random", "search.workers=1", "search.trials=20", "search.epochs=12"]
-    common += [f"search.first_epoch={FIRST_EPOCH}", "data.train_size=5000", "data.validation_size=5000"]
-
-    def one(number: int, pruner: str) -> Searched:
-        return search([*common, f"search.seed={number}", f"search.pruner={pruner}"])
-
-    print("seed   epochs: all  ASHA   saved   best %: all  ASHA")
-    rows = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        asked = [
-            {kind: pool.submit(one, number, kind) for kind in ("none", "asha")} for number in range(1, repetitions + 1)
-        ]
-        for number, futures in enumerate(asked, start=1):
-            row = {kind: future.result() for kind, future in futures.items()}
-            rows.append(row)
-            whole, cut = row["none"], row["asha"]
-            print(
-                f"{number:4}   {whole.epochs:11}  {cut.epochs:4}  {100 * (1 - cut.epochs / whole.epochs):4.0f} %"
-                f"   {whole.best:11.2f}  {cut.best:4.2f}",
-                flush=True,
-            )
-    return {
-        "repetitions": [{kind: asdict(found) for kind, found in row.items()} for row in rows],
-        "saved_percent": machine.summed([100 * (1 - row["asha"].epochs / row["none"].epochs) for row in rows]),
-        "best_difference": machine.summed([row["asha"].best - row["none"].best for row in rows]),
-    }
-
-
-def measure(pairs: int, repetitions: int) -> None:
-    """Measure, print and write benchmarks/results/search.json; what is not measured again keeps its figures."""
+def compare(seeds: int) -> None:
+    """Measure, print and write benchmarks/results/search.json."""
     about = machine.describe()
-    print(f"{about['device']}, {about['cores']} cores")
-    body = read_json(STORED) if STORED.exists() else {}
-    if pairs:
-        body["workers"] = scaled = {"machine": about, **scaling(pairs)}
-        write_json(STORED, body)  # kept, should the second part be interrupted
-        for workers in ("1", "2"):
-            print(f"overhead a trial, {workers} at work: {machine.told(scaled['overhead_seconds'][workers], ' s')}")
-        print(f"two workers against one: {machine.told(scaled['ratio'])} times the trials a minute")
-    if repetitions:
-        body["pruning"] = pruned = {"machine": machine.describe(), **pruning(repetitions)}
-        write_json(STORED, body)
-        print(f"epochs saved by ASHA: {machine.told(pruned['saved_percent'], ' %')}")
-        print(f"best value, ASHA less all: {machine.told(pruned['best_difference'], ' points')}")
+    print(f"{about['device']}, {about['cores']} cores; best validation error of {TRIALS} trials in %")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        kinds = (DEFAULT, SEQUENTIAL)
+        futures = [{kind: pool.submit(search, kind, seed) for kind in kinds} for seed in range(1, seeds + 1)]
+        rows = []
+        for seed, row in enumerate(futures, start=1):
+            rows.append({kind: future.result() for kind, future in row.items()})
+            print(f"seed {seed}: {rows[-1][DEFAULT]:.2f}, sequential {rows[-1][SEQUENTIAL]:.2f}", flush=True)
+    differences = [row[DEFAULT] - row[SEQUENTIAL] for row in rows]
+    body: dict[str, Any] = {
+        "what": "best value of a search, parallel_trials 8 against 1; see benchmarks/search.py",
+        "machine": about,
+        "best_val_error": [{str(kind): error for kind, error in row.items()} for row in rows],
+        "difference": {"mean": mean(differences), "deviation": stdev(differences), "n": len(differences)},
+    }
+    write_json(machine.RESULTS / "search.json", body)
+    print(f"difference {mean(differences):+.3f} ± {stdev(differences):.3f} points (mean ± sd, n = {len(differences)})")
 
 
 def main() -> None:
-    """Measure as the command line says."""
-    parser = argparse.ArgumentParser(description="Measure what a search costs and what its workers and pruner bring.")
-    parser.add_argument("--pairs", type=int, default=3, help="of one worker against two; 0: keep what was measured")
-    parser.add_argument("--repetitions", type=int, default=5, help="of the pruning; 0: keep what was measured")
+    """Compare as the command line says."""
+    parser = argparse.ArgumentParser(description="Measure what proposing trials in parallel costs in the best value.")
+    parser.add_argument("--seeds", type=int, default=5, help="default: %(default)s")
     arguments = parser.parse_args()
-    exit_on_error(lambda: measure(arguments.pairs, arguments.repetitions))
+    exit_on_error(lambda: compare(arguments.seeds))
 
 
 if __name__ == "__main__":

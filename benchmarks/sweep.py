@@ -25,7 +25,7 @@ def measure(side: str, runs: int, epochs: int) -> float:
         environment = os.environ | {"LENET_HOME": folder, "TERM": "xterm-256color", "COLUMNS": "120"}
         environment.pop("MLFLOW_TRACKING_URI", None)
         ours = ["train.py", "-m", f"seed=range(1,{runs + 1})", f"trainer.epochs={epochs}"]
-        theirs = ["benchmarks/template.py", str(epochs), folder, str(runs)]
+        theirs = ["benchmarks/template.py", folder, str(runs), f"trainer.epochs={epochs}"]
         return on_terminal([sys.executable, *(ours if side == OURS else theirs)], environment)
 
 

@@ -1,6 +1,6 @@
 """The network of the default variant, trained the way the common Lightning templates do it.
 
-The other side of `throughput.py` and `sweep.py`, which run it as `python benchmarks/template.py EPOCHS FOLDER [RUNS]`:
+The other side of `throughput.py` and `sweep.py`, which run `python benchmarks/template.py FOLDER RUNS [OVERRIDE …]`:
 Lightning's Trainer with a CSV logger, a rich progress bar, a model summary and ModelCheckpoint; a LightningModule that
 updates torchmetrics and calls `self.log` each step; a DataLoader over a Dataset whose transforms work on one image at a
 time, shuffled, without workers (on few cores workers are slower at this batch size). Network, data, split, batch size,
@@ -9,6 +9,7 @@ optimizer, schedule, label smoothing, distortion and seed are those of `python t
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import pytorch_lightning as lightning
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import ModelCheckpoint, RichModelSummary, RichProgressBar
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichModelSummary, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 from torch.nn import functional
@@ -35,6 +36,7 @@ from lenet.training.optimizers import learning_rate_factor
 BYTE_SCALE = 255.0
 PAD = 2
 ROOT = Path(__file__).resolve().parents[1]
+ERRORS = "val_errors.json"
 
 
 class Digits(Dataset[tuple[Tensor, int]]):
@@ -131,34 +133,46 @@ def loaders(project: Project, config: Config) -> tuple[DataLoader[Any], DataLoad
     )
 
 
-def main(epochs: int, folder: Path, runs: int = 1) -> None:
-    """Train runs of so many epochs with the seeds 1, 2, …, one after the other as Hydra's basic launcher does."""
+class ValidationErrors(Callback):
+    """Writes the validation error in percent of each epoch."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.errors: list[float] = []
+
+    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        """Add the epoch, whose validation is over."""
+        self.errors.append(100 * (1 - float(trainer.callback_metrics["val/acc"])))
+        self.file.write_text(json.dumps(self.errors))
+
+
+def main(folder: Path, runs: int, overrides: list[str]) -> None:
+    """Train runs with the seeds 1, 2, …, one after the other as Hydra's basic launcher does."""
     for seed in range(1, runs + 1):
-        train(epochs, folder, seed)
+        train(folder, [f"seed={seed}", *overrides])
 
 
-def train(epochs: int, folder: Path, seed: int) -> None:
-    """Train one run, and write the last validation error in percent."""
+def train(folder: Path, overrides: list[str]) -> None:
+    """Train one run of the config with these overrides, and write its epochs."""
     project = find_project(ROOT)
-    config = compose(project, [f"trainer.epochs={epochs}", f"seed={seed}"])
+    config = compose(project, overrides)
     lightning.seed_everything(config.seed)
     seen, unseen = loaders(project, config)
     trainer = lightning.Trainer(
         default_root_dir=folder,
-        max_epochs=epochs,
+        max_epochs=config.trainer.epochs,
         logger=CSVLogger(folder),
         callbacks=[
             ModelCheckpoint(folder / "checkpoints", monitor="val/acc", mode="max", save_last=True),
             RichModelSummary(max_depth=-1),
             RichProgressBar(),
+            ValidationErrors(folder / ERRORS),
         ],
         accelerator=config.trainer.accelerator,
         devices=1,
     )
     trainer.fit(TemplateModule(config, len(seen)), seen, unseen)
-    error = 100 * (1 - float(trainer.callback_metrics["val/acc"]))
-    (folder / "val_error").write_text(f"{error:.4f}")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

@@ -16,6 +16,7 @@ What is measured, of each side by the same stopwatch (probe.py):
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import pty
 import subprocess
@@ -23,11 +24,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import machine
 import probe
+from template import ERRORS
 
 from lenet.config.compose import compose
 from lenet.core.atomic_io import write_json
@@ -39,19 +42,35 @@ from lenet.data.split import split
 from lenet.kernels.library import LEVEL_VARIABLE
 from lenet.runs.run_dir import all_runs
 
-OURS, TEMPLATE = "lenet", "template"
+SIDES = OURS, TEMPLATE = "lenet", "template"
+ACCURACIES = (98, 99)
+"""In percent of the validation images: the time until an epoch ends with so many read right is measured."""
+
 TOLD_BYTES = 2000
 """How much of a failed process's last words is shown."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One training: seconds of its epochs and of its process, training images a second, last validation error in %."""
+    """One training.
 
-    epochs_seconds: float
+    Attributes:
+        process_seconds: of the whole command.
+        epochs_seconds: of its epochs.
+        images_per_second: training images that it took in its epochs.
+        val_errors: validation error of each epoch in percent.
+        ended: when each epoch ended, in seconds after the command's start.
+    """
+
     process_seconds: float
+    epochs_seconds: float
     images_per_second: float
-    val_error: float
+    val_errors: list[float]
+    ended: list[float]
+
+    def seconds_to(self, error: float) -> float | None:
+        """Return the time from the command's start until the validation error was so low; None if it never was."""
+        return next((t for t, found in zip(self.ended, self.val_errors, strict=True) if found <= error), None)
 
 
 def training_images(project: Project) -> int:
@@ -87,27 +106,36 @@ def on_terminal(command: list[str], environment: dict[str, str]) -> float:
     os.close(leader)
     if process.returncode:
         raise LenetError(
-            f"{' '.join(command)}: exit code {process.returncode}: {said[-2000:].decode(errors='replace')}"
+            f"{' '.join(command)}: exit code {process.returncode}: {said[-TOLD_BYTES:].decode(errors='replace')}"
         )
     return seconds
 
 
-def measure(side: str, epochs: int, images: int) -> Measured:
-    """Train one side once."""
+def measure(side: str, epochs: int, images: int, overrides: Sequence[str] = ()) -> Measured:
+    """Train one side once.
+
+    Args:
+        side: whose way of training.
+        epochs: of the training.
+        images: of an epoch.
+        overrides: of the config.
+    """
     with tempfile.TemporaryDirectory(prefix="lenet-throughput-") as temporary:
         folder = Path(temporary)
         variables, file = probe.attached(folder / "probe")
         environment = os.environ | variables | {"LENET_HOME": str(folder), "TERM": "xterm-256color", "COLUMNS": "120"}
         environment.pop("MLFLOW_TRACKING_URI", None)
+        command = ["train.py"] if side == OURS else ["benchmarks/template.py", temporary, "1"]
+        began = time.time()
+        seconds = on_terminal([sys.executable, *command, f"trainer.epochs={epochs}", *overrides], environment)
+        times = probe.read(file, epochs)
         if side == OURS:
-            seconds = on_terminal([sys.executable, "train.py", f"trainer.epochs={epochs}"], environment)
             (run,) = all_runs(Project(root=machine.ROOT, home=folder))
-            error = run.headline()["val/error"]
+            errors = [row["val/error"] for row in run.history()]
         else:
-            seconds = on_terminal([sys.executable, "benchmarks/template.py", str(epochs), temporary], environment)
-            error = float((folder / "val_error").read_text())
-        epochs_seconds = probe.read(file, epochs)
-    return Measured(epochs_seconds, seconds, epochs * images / epochs_seconds, error)
+            errors = json.loads((folder / ERRORS).read_text())
+    trained = times.ended - times.began
+    return Measured(seconds, trained, epochs * images / trained, errors, [end - began for end in times.epochs])
 
 
 def compare(pairs: int, epochs: int, level: str | None) -> None:
@@ -129,7 +157,7 @@ def compare(pairs: int, epochs: int, level: str | None) -> None:
             f"  {ours.images_per_second / theirs.images_per_second:5.2f}"
             f"   {ours.process_seconds:16.1f}  {theirs.process_seconds:8.1f}"
             f"  {theirs.process_seconds / ours.process_seconds:5.2f}"
-            f"   {ours.val_error:.2f} {theirs.val_error:.2f}",
+            f"   {ours.val_errors[-1]:.2f} {theirs.val_errors[-1]:.2f}",
             flush=True,
         )
     body = {
@@ -138,8 +166,12 @@ def compare(pairs: int, epochs: int, level: str | None) -> None:
         "epochs": epochs,
         "images_an_epoch": images,
         "pairs": [{side: asdict(one) for side, one in row.items()} for row in rows],
-        "images_per_second": {
-            side: machine.summed([row[side].images_per_second for row in rows]) for side in (OURS, TEMPLATE)
+        "images_per_second": {side: machine.summed([row[side].images_per_second for row in rows]) for side in SIDES},
+        "seconds_to": {
+            f"{side}, {accuracy} % validation accuracy": machine.summed(reached)
+            for side in SIDES
+            for accuracy in ACCURACIES
+            if (reached := _reached([row[side] for row in rows], accuracy))
         },
         "epochs_ratio": machine.summed([row[OURS].images_per_second / row[TEMPLATE].images_per_second for row in rows]),
         "process_ratio": machine.summed([row[TEMPLATE].process_seconds / row[OURS].process_seconds for row in rows]),
@@ -147,6 +179,13 @@ def compare(pairs: int, epochs: int, level: str | None) -> None:
     write_json(machine.RESULTS / f"throughput{f'-{level}' if level else ''}.json", body)
     print(f"epochs:  {machine.told(body['epochs_ratio'])} times the template's images per second")
     print(f"process: {machine.told(body['process_ratio'])} times as fast as a whole")
+    for name, figures in body["seconds_to"].items():
+        print(f"{name}: {machine.told(figures, ' s')} after the command")
+
+
+def _reached(trainings: Sequence[Measured], accuracy: int) -> list[float]:
+    """Return the seconds of those that came to a validation accuracy in percent."""
+    return [seconds for one in trainings if (seconds := one.seconds_to(100 - accuracy)) is not None]
 
 
 def main() -> None:

@@ -84,6 +84,7 @@ TREE: dict[str, Any] = {
         "accelerator": "cpu",
         "strategy": "auto",
         "kernel": "fused" if isinstance(load_kernel(), Kernel) else "torch",
+        "cuda_graphs": True,
         "threads": 1,  # more would wait for each other where the machine is busy
         "checkpoint_seconds": 0.0,
         "progress": False,

@@ -7,7 +7,7 @@ import pytest
 from rude_server import Server
 from tiny_set import Tiny
 
-from lenet.config.data_sources import FolderConfig, MirrorConfig, NpmConfig, PipConfig
+from lenet.config.data_sources import FolderConfig, MirrorConfig, PipConfig
 from lenet.core.errors import ConfigError, DataError
 from lenet.core.project import Project
 from lenet.data.arrays import load_training
@@ -117,4 +117,4 @@ def test_the_projects_own_sets(name: str) -> None:
 def test_every_kind_of_source_is_used() -> None:
     origins = [load_data_config(CONF, name).origin for name in ("mnist", "fashion_mnist")]
     kinds = {type(source) for origin in origins if origin for source in origin.sources}
-    assert kinds == {MirrorConfig, PipConfig, NpmConfig, FolderConfig}
+    assert kinds == {MirrorConfig, PipConfig, FolderConfig}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from lenet.config.data_sources import FileConfig, FolderConfig, MirrorConfig, NpmConfig, OriginConfig, PipConfig
+from lenet.config.data_sources import FileConfig, FolderConfig, MirrorConfig, OriginConfig, PipConfig
 from lenet.core.atomic_io import sha256_bytes
 from lenet.data.idx import to_idx
 
@@ -22,7 +22,7 @@ NAMES = {
     "test_labels": "tiny-test-labels",
 }
 
-Source = MirrorConfig | PipConfig | NpmConfig | FolderConfig
+Source = MirrorConfig | PipConfig | FolderConfig
 
 
 class Tiny:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lenet.config.schema import AdamConfig, AdamWConfig, ConstantConfig, Optimizer, SgdConfig
+from lenet.config.schema import AdamConfig, ConstantConfig, Optimizer, SgdConfig
 from lenet.data.augment import RandomShift
 from lenet.kernels.fused import ACTIVATIONS, POOLINGS, FusedLeNet5, optimizer_state
 from lenet.kernels.levels import COMPILER
@@ -141,7 +141,7 @@ def test_running_statistics_and_logits_are_those_of_torch() -> None:
         SgdConfig("sgd", 0.05, 0.9, False, 0.01, 0.05, CONSTANT),
         SgdConfig("sgd", 0.05, 0.9, True, 0.0, 0.0, CONSTANT),
         AdamConfig("adam", 0.003, 0.9, 0.99, 0.01, 0.05, CONSTANT),
-        AdamWConfig("adamw", 0.003, 0.8, 0.999, 0.1, 0.0, CONSTANT),
+        AdamConfig("adamw", 0.003, 0.8, 0.999, 0.1, 0.0, CONSTANT),
     ],
 )
 def test_steps_are_those_of_torchs_optimizers(settings: Optimizer, clip: float | None) -> None:

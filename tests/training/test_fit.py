@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from lenet.config.schema import Config
 from lenet.core.atomic_io import read_json, sha256_file
@@ -33,6 +34,15 @@ from lenet.training.fit import (
 )
 
 MakeConfig = Callable[..., Config]
+SGD = {
+    "name": "sgd",
+    "learning_rate": 0.05,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 0.001,
+    "label_smoothing": 0.0,
+    "schedule": {"name": "cosine", "final_fraction": 0.1},
+}
 has_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
 WALL_CLOCK = ("seconds", "images_per_second")
 
@@ -495,15 +505,62 @@ def test_the_cpu_is_taken_where_it_is_asked_for(make_config: MakeConfig) -> None
 
 @pytest.mark.gpu
 @has_gpu
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"trainer__precision": "bf16"},
+        {"model__normalization": "batch", "model__activation": "relu", "model__pooling": "max"},
+        {"trainer__accumulate": 2, "trainer__gradient_clip": 0.5},
+        {"optimizer": SGD},
+    ],
+)
+def test_recorded_steps_train_to_the_same_bits(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path, knobs: dict[str, Any]
+) -> None:
+    weights = []
+    for graphs in (True, False):
+        config = make_config(
+            trainer__accelerator="gpu",
+            trainer__kernel="torch",
+            trainer__epochs=3,
+            trainer__batch_size=4,
+            trainer__cuda_graphs=graphs,
+            **knobs,
+        )
+        weights.append(trained(config, prepared, tmp_path / str(graphs)))
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.gpu
+@has_gpu
+def test_a_network_that_cannot_be_recorded_is_one_line(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
+    config = make_config(trainer__accelerator="gpu", trainer__kernel="torch", trainer__epochs=2, trainer__batch_size=4)
+
+    def read_a_value(module: nn.Module, arguments: Any, result: torch.Tensor) -> None:
+        float(result.sum())
+
+    handle = nn.modules.module.register_module_forward_hook(read_a_value)
+    try:
+        with pytest.raises(
+            ConfigError, match=r"cannot be recorded as a CUDA graph \(.+\); use trainer.cuda_graphs=false"
+        ):
+            fit(config, prepared, tmp_path / "run", nothing)
+    finally:
+        handle.remove()
+
+
+@pytest.mark.gpu
+@has_gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_gpu_trains_twice_to_the_same_weights(
     make_config: MakeConfig, prepared: Path, tmp_path: Path, precision: str
 ) -> None:
-    config = make_config(trainer__accelerator="gpu", trainer__precision=precision)
+    config = make_config(trainer__accelerator="gpu", trainer__kernel="torch", trainer__precision=precision)
     assert choose_accelerator(config) == "gpu"
     first = trained(config, prepared, tmp_path / "a")
     assert trained(config, prepared, tmp_path / "b") == first
-    cpu = make_config(trainer__precision=precision)
+    cpu = make_config(trainer__kernel="torch", trainer__precision=precision)
     trained(cpu, prepared, tmp_path / "cpu")
     assert history(tmp_path / "a")[0]["train/loss"] == pytest.approx(
         history(tmp_path / "cpu")[0]["train/loss"], rel=0.02
@@ -513,7 +570,9 @@ def test_a_gpu_trains_twice_to_the_same_weights(
 @pytest.mark.gpu
 @has_gpu
 def test_a_gpu_resumes_to_bit_identical_weights(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
-    config = make_config(trainer__accelerator="gpu", model__normalization="batch", trainer__epochs=3)
+    config = make_config(
+        trainer__accelerator="gpu", trainer__kernel="torch", model__normalization="batch", trainer__epochs=3
+    )
     whole = trained(config, prepared, tmp_path / "whole")
     folder = tmp_path / "interrupted"
 
@@ -529,6 +588,6 @@ def test_a_gpu_resumes_to_bit_identical_weights(make_config: MakeConfig, prepare
 @pytest.mark.gpu
 @has_gpu
 def test_auto_takes_the_gpu_and_more_than_there_are_is_one_line(make_config: MakeConfig) -> None:
-    assert choose_accelerator(make_config(trainer__accelerator="auto")) == "gpu"
+    assert choose_accelerator(make_config(trainer__accelerator="auto", trainer__kernel="auto")) == "gpu"
     with pytest.raises(ConfigError, match=r"^trainer\.devices=50: torch finds \d+ CUDA device\(s\) here$"):
-        choose_accelerator(make_config(trainer__accelerator="gpu", trainer__devices=50))
+        choose_accelerator(make_config(trainer__accelerator="gpu", trainer__kernel="torch", trainer__devices=50))

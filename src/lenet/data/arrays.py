@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,18 @@ def training_digest(folder: Path) -> str:
 
 
 def load_training(folder: Path) -> TrainingArrays:
-    """Load the training arrays.
+    """Return the training arrays, read only; this process reads and checks them once, for all of its runs.
 
     Raises:
         DataError: the data set is not prepared.
         DamagedError: the card or an array is damaged.
     """
+    changed = [(folder / name).stat().st_mtime_ns for name in TRAIN_ARRAYS if (folder / name).is_file()]
+    return _load_training(folder, training_digest(folder), tuple(changed))
+
+
+@lru_cache(maxsize=1)
+def _load_training(folder: Path, digest: str, changed: tuple[int, ...]) -> TrainingArrays:
     card = read_card(folder)
     images, labels, order = (_load(folder, name, card) for name in TRAIN_ARRAYS)
     return TrainingArrays(images, labels, order)

@@ -161,9 +161,8 @@ def class_recalls(matrix: NDArray[np.int64], confidence: float = CONFIDENCE) -> 
 
 def log_probabilities(logits: Logits) -> NDArray[np.float64]:
     """Return log softmax in nats, float64 [n, c]."""
-    from scipy.special import log_softmax
-
-    return np.asarray(log_softmax(logits.astype(np.float64), axis=1))
+    below = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)  # in numpy: to import scipy takes 0.1 s
+    return np.asarray(below - np.log(np.exp(below).sum(axis=1, keepdims=True)))
 
 
 def negative_log_likelihood(logits: Logits, labels: Labels) -> float:

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from lenet.config.schema import Config
 from lenet.core.cli_errors import SIGNAL_BASE
 from lenet.core.errors import LenetError, RunFailedError, Stopped
-from lenet.core.processes import cores, default_workers, process_pool, stop_on_signals
+from lenet.core.processes import cores, default_workers, process_context, process_pool, stop_on_signals
 from lenet.core.project import Project
-from lenet.data.arrays import training_digest
+from lenet.data.arrays import CARD, training_digest
 from lenet.execution.live_table import LiveTable
 from lenet.execution.runner import Runner, draw, validate_resources
 from lenet.kernels.choice import FUSED, resolve_kernel
 from lenet.runs.get_or_train import RunMetadata, RunResult, get_or_train
-from lenet.runs.run_dir import FINISHED, RunDir
+from lenet.runs.run_dir import FINISHED, RunDir, run_dir_for
 from lenet.tracking.destination import with_experiment
 from lenet.training.cpu_tuning import configure_openmp
 
@@ -41,6 +41,15 @@ class RunRequest:
 
     config: Config
     metadata: RunMetadata
+
+
+def start_workers(project: Project, config: Config) -> None:
+    """Begin to import what workers need, if a run is still to be trained, and return at once."""
+    prepared = project.prepared(config.data.name)
+    if not (prepared / CARD).is_file() or config.trainer.max_batches is not None:
+        return
+    if run_dir_for(project, config, training_digest(prepared)).state() != FINISHED:
+        process_context(PRELOADED)
 
 
 def run_all(project: Project, requests: Sequence[RunRequest], workers: int, may_fail: bool = False) -> list[RunResult]:
@@ -75,6 +84,7 @@ def run_all(project: Project, requests: Sequence[RunRequest], workers: int, may_
             pool = stack.enter_context(process_pool(size, configure_openmp, PRELOADED, devices))
             for number in sorted(unfinished.values()):
                 config = with_experiment(project, run_dirs[number], requests[number].config)
+                runner.start_sync(config)
                 threads = max(1, cores() // size)
                 waiting[pool.submit(_train, project, config, requests[number].metadata, threads)] = number
         try:

@@ -83,6 +83,7 @@ class Runner:
         state = run_dir.state()
         if state != FINISHED:
             validate_resources(self.project, config)
+            sync.start()
         if state is None:
             logger.info(f"{run_dir.short}  {metadata.name}: training")
         elif state not in {FINISHED, RUNNING}:
@@ -117,6 +118,10 @@ class Runner:
                 f" experiment, so {requested} does not show it"
             )
         return found
+
+    def start_sync(self, config: Config) -> None:
+        """Have MLflow imported and the run's store opened while others import torch, and return at once."""
+        self._sync(config).start()
 
     def _sync(self, config: Config) -> BackgroundSync:
         key = (tracking_uri(self.project, config.tracking.uri), experiment_name(config))

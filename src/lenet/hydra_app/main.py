@@ -44,6 +44,12 @@ NAMED_GROUPS = ("model", "augmentation", "optimizer")
 BASIC_SWEEPER, OWN_SWEEPER = ".BasicSweeper", "hydra_plugins.lenet_sweeper."
 """End of the class name of Hydra's basic sweeper, and start of that of ours, which runs a search and no jobs."""
 
+OWN_LAUNCHER = "hydra_plugins.lenet_launcher."
+"""Start of the class name of the launcher that trains in worker processes."""
+
+_composed: dict[tuple[str, ...], Config] = {}
+"""The jobs of this process's sweep, by their overrides."""
+
 _open_sweep = ExitStack()
 """Holds the lock of this process's sweep, and removes its folder; the callback cannot, as launchers pickle it."""
 
@@ -164,7 +170,7 @@ def project_of(config: DictConfig) -> Project:
 
 
 def compose_job(config: DictConfig, words: Sequence[str]) -> Config:
-    """Compose one job of a sweep.
+    """Compose one job of a sweep, which takes Hydra a tenth of a second, unless that was done before.
 
     Args:
         config: the sweep's, with Hydra's own part.
@@ -175,9 +181,11 @@ def compose_job(config: DictConfig, words: Sequence[str]) -> Config:
     """
     from hydra.core.global_hydra import GlobalHydra
 
-    with translate_hydra_errors(project_of(config).conf, words):
-        tree = GlobalHydra.instance().config_loader().load_sweep_config(config, list(words))
-    return to_config(tree)
+    if tuple(words) not in _composed:
+        with translate_hydra_errors(project_of(config).conf, words):
+            tree = GlobalHydra.instance().config_loader().load_sweep_config(config, list(words))
+        _composed[tuple(words)] = to_config(tree)
+    return _composed[tuple(words)]
 
 
 def swept_words(config: DictConfig) -> list[str]:
@@ -194,9 +202,10 @@ def _begin_sweep(config: DictConfig) -> None:
     sweeper = str(OmegaConf.select(config, "hydra.sweeper._target_"))
     if sweeper.startswith(OWN_SWEEPER):
         return
+    _open_sweep.close()  # a process runs one sweep at a time
+    _composed.clear()
     if sweeper.endswith(BASIC_SWEEPER):
         _check_jobs(config)
-    _open_sweep.close()  # a process runs one sweep at a time
     folder = folder_of(config)
     _open_sweep.enter_context(locked(folder / SWEEP_LOCK))
     _open_sweep.callback(remove, folder, project_of(config).runs)
@@ -204,11 +213,17 @@ def _begin_sweep(config: DictConfig) -> None:
 
 
 def _check_jobs(config: DictConfig) -> None:
+    from omegaconf import OmegaConf
+
+    from lenet.execution.local import start_workers
     from lenet.execution.runner import validate_resources
 
-    project = project_of(config)
-    for job in _grid(project, swept_words(config)):
-        validate_resources(project, compose_job(config, job))
+    project, launcher = project_of(config), str(OmegaConf.select(config, "hydra.launcher._target_"))
+    for number, job in enumerate(_grid(project, swept_words(config))):
+        one = compose_job(config, job)
+        validate_resources(project, one)
+        if launcher.startswith(OWN_LAUNCHER) and not number:
+            start_workers(project, one)
 
 
 def _grid(project: Project, words: Sequence[str]) -> Iterator[tuple[str, ...]]:

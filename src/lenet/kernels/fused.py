@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lenet.config.schema import AdamWConfig, Optimizer, SgdConfig
+from lenet.config.schema import Optimizer, SgdConfig
 from lenet.core.errors import LenetError
 from lenet.kernels.choice import MAX_CLASSES, MAX_SIDE
 from lenet.kernels.library import COMPILE, Kernel, Missing, load_kernel
@@ -221,7 +221,7 @@ def _settings(config: Optimizer, clip: float | None, state: dict[str, Any]) -> _
         first = _address(state["momentum_buffer"]) if config.momentum else None
         return _Optimizer(SGD, nesterov=config.nesterov, momentum=config.momentum, first=first, **shared)
     return _Optimizer(
-        ADAMW if isinstance(config, AdamWConfig) else ADAM,
+        ADAMW if config.name == "adamw" else ADAM,
         beta1=config.beta1,
         beta2=config.beta2,
         exact_beta1=config.beta1,

@@ -23,6 +23,7 @@ NOT_SEARCHED = {
     "trainer.accelerator": "it says where a run is trained, not how well",
     "trainer.strategy": "it says where a run is trained, not how well",
     "trainer.kernel": "it says what does the arithmetic, not how well",
+    "trainer.cuda_graphs": "it changes no result",
     "trainer.threads": "it says where a run is trained, not how well",
     "trainer.checkpoint_seconds": "it changes no result",
     "trainer.progress": "it changes no result",

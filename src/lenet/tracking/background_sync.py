@@ -1,20 +1,26 @@
-"""A thread that keeps MLflow up to date beside a training, which never waits for the store."""
+"""Keep MLflow up to date beside a training, which never waits for the store.
+
+A process of its own does it (`sync_process.py`): to import MLflow and open a store takes a core for two seconds, and a
+thread would hold Python's lock meanwhile. A command starts it before it imports torch; the next one of the same
+Python process, in a sweep or in tests, finds MLflow imported.
+"""
 
 from __future__ import annotations
 
+import atexit
+import json
 import logging
 import os
+import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
+from itertools import count
+from typing import Any
 
-from lenet.core.errors import LenetError
 from lenet.core.project import Project
-from lenet.core.urls import without_password
+from lenet.core.urls import with_password, without_password
 from lenet.runs.run_dir import RunDir
-from lenet.tracking.run_sync import RunSync
-from lenet.tracking.store_errors import reason, store_failures
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +28,12 @@ SHUTDOWN_TIMEOUT = 60.0
 """Seconds that a command waits at its end for a slow store."""
 
 NICENESS = 10
-"""Of a low-priority thread: a tenth of a core where others compute on all of them, a whole one otherwise."""
+"""Of a low-priority process: a tenth of a core where others compute on all of them, a whole one otherwise."""
+
+INHERITED = ("MLFLOW_", "LENET_")
+"""How the environment variables begin that a process must have as this one has them now."""
+
+_numbers = count()
 
 
 class BackgroundSync:
@@ -36,67 +47,118 @@ class BackgroundSync:
     """
 
     def __init__(self, project: Project, uri: str, experiment: str, is_low_priority: bool = False) -> None:
-        self._is_low_priority = is_low_priority
-        self._sync = RunSync(project, uri, experiment)
+        self._target = {
+            "root": str(project.root),
+            "home": str(project.home),
+            "uri": with_password(uri),
+            "experiment": experiment,
+        }
         self._uri = uri
-        self._waiting: dict[str, RunDir] = {}
-        self._unsent: set[str] = set()
-        self._changed = threading.Condition()
-        self._is_sending = False
-        self._is_closing = False
-        self._has_warned = False
-        self._thread: threading.Thread | None = None
+        self._niceness = NICENESS if is_low_priority else 0
+        self._number = next(_numbers)
+        self._process: _SyncProcess | None = None
+
+    def start(self) -> None:
+        """Have MLflow imported and the store opened, and return at once."""
+        if self._process is None:
+            self._process = _sync_process(self._niceness)
+            self._process.write({"sync": self._number, "open": self._target})
 
     def changed(self, run: RunDir) -> None:
         """Note that a run has something new, and return at once."""
-        with self._changed:
-            self._waiting[run.fingerprint] = run
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="mlflow sync", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+        self.start()
+        assert self._process is not None
+        self._process.write({"sync": self._number, "run": run.fingerprint})
 
     def close(self, seconds: float = SHUTDOWN_TIMEOUT) -> bool:
         """Wait until all is sent, `seconds` at most; say whether the store shows everything."""
-        with self._changed:
-            self._is_closing = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join(seconds)
-        is_sent = not self._waiting and not self._unsent and not self._is_sending
-        if not is_sent:
-            self._warn("does not answer")
-        return is_sent
+        if self._process is None:
+            return True
+        self._process.write({"sync": self._number, "close": True})
+        is_sent = self._process.answer(self._number, seconds)
+        if is_sent is None:
+            self._process.kill()
+            logger.warning(
+                "MLflow at %s: does not answer; the runs are safe, `lenet sync` brings it up to date",
+                without_password(self._uri),
+            )
+        self._process = None
+        return bool(is_sent)
 
-    def _warn(self, text: str) -> None:
-        if not self._has_warned:
-            self._has_warned = True
-            uri = without_password(self._uri)
-            logger.warning("MLflow at %s: %s; the runs are safe, `lenet sync` brings it up to date", uri, text)
 
-    def _work(self) -> None:
-        if self._is_low_priority and sys.platform == "linux":  # elsewhere a thread has no priority of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-        while True:
-            with self._changed:
-                self._is_sending = False
-                while not self._waiting and not self._is_closing:
-                    self._changed.wait()
-                if not self._waiting:
-                    return
-                run = self._waiting.pop(next(iter(self._waiting)))
-                self._is_sending = True
-            if self._try(partial(self._sync.send, run)):
-                self._unsent.discard(run.fingerprint)
-            else:
-                self._unsent.add(run.fingerprint)
+class _SyncProcess:
+    """The process, what it logs, and its answers: whether all of a closed sync was sent."""
 
-    def _try(self, action: Callable[[], object]) -> bool:
-        """Do something with the store, and say whether it worked."""
-        failures: tuple[type[Exception], ...] = (*store_failures(), OSError, LenetError)
-        try:
-            action()
-        except failures as error:
-            self._warn(reason(error))
-            return False
-        return True
+    def __init__(self, niceness: int) -> None:
+        self.environment = _environment()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "lenet.tracking.sync_process", str(niceness)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            start_new_session=True,  # Ctrl-C is for the command, which then says what is still to be sent
+        )
+        self._answers: dict[int, bool] = {}
+        self._answered = threading.Condition()
+        threading.Thread(target=self._listen, name="mlflow sync", daemon=True).start()
+        atexit.register(self._end)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it runs, in the environment of now."""
+        return self._process.poll() is None and self.environment == _environment()
+
+    def write(self, message: dict[str, Any]) -> None:
+        """Send a message; to a process that has ended it is none."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(message) + "\n")
+
+    def answer(self, number: int, seconds: float) -> bool | None:
+        """Return whether all of a closed sync was sent; None: no answer came in time, or the process has ended."""
+
+        def is_there() -> bool:
+            return number in self._answers or self._process.poll() is not None
+
+        with self._answered:
+            self._answered.wait_for(is_there, seconds)
+            return self._answers.pop(number, None)
+
+    def kill(self) -> None:
+        """End it, wherever it is in its work."""
+        self._process.kill()
+        self._process.wait()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            message = json.loads(line)
+            if "log" in message:
+                logger.log(message["level"], message["log"])
+                continue
+            with self._answered:
+                self._answers[message["sync"]] = message["is_sent"]
+                self._answered.notify_all()
+        self._process.wait()
+        with self._answered:
+            self._answered.notify_all()
+
+    def _end(self) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+
+_processes: dict[int, _SyncProcess] = {}
+"""By niceness."""
+
+
+def _sync_process(niceness: int) -> _SyncProcess:
+    if niceness not in _processes or not _processes[niceness].is_usable:
+        _processes[niceness] = _SyncProcess(niceness)
+    return _processes[niceness]
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(INHERITED)}

@@ -101,15 +101,13 @@ class RunSync:
         self._parents: dict[str, str] = {}
 
     def prepare(self) -> None:
-        """Import MLflow and open an SQLite store: seconds that the first epoch of a training beside would lose.
-
-        Both threads share Python's lock. A server is not waited for.
+        """Import MLflow and open an SQLite store, before there is something to send; a server is not asked.
 
         Raises:
             MlflowException, LenetError: the store cannot be opened.
         """
         set_http_defaults()
-        import mlflow  # noqa: F401
+        import lenet.tracking.mlflow_import  # noqa: F401
 
         if self._is_database:
             self.connect()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 from functools import cache
@@ -32,6 +33,7 @@ IGNORED_VARIABLES = {"MLFLOW_EXPERIMENT_ID": EXPERIMENT_VARIABLE, "MLFLOW_REGIST
 """MLflow's variables that have no effect here, and those that have."""
 
 DATABASE = "mlflow.db"
+CACHE_VARIABLE = "XDG_CACHE_HOME"
 DATABRICKS = "databricks"
 """A store that is named without `://`."""
 
@@ -93,7 +95,7 @@ def open_store(project: Project, uri: str) -> MlflowClient:
         LenetError: MLflow does not track to this kind of URI, or an SQLite file is not a store.
     """
     set_http_defaults()
-    import mlflow
+    from lenet.tracking.mlflow_import import mlflow  # isort: skip
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -129,18 +131,38 @@ def _lock(path: Path) -> Path:
 
 
 def _make_database(path: Path) -> None:
-    """Make an SQLite store under a temporary name: a process killed in the migrations leaves an unusable file.
+    """Make an SQLite store: a copy of the user's empty one, for MLflow's migrations take more than a second.
 
-    So do several processes that make it at once; the caller holds the lock.
+    Under a temporary name: several processes that make it at once would leave an unusable file; the caller holds the
+    lock.
+    """
+    empty = _empty_database()
+    with atomic_write(path) as temporary:
+        shutil.copyfile(empty, temporary)
+
+
+def _empty_database() -> Path:
+    """Return the user's empty SQLite store of this version of MLflow, which is made where there is none.
+
+    A process killed in the migrations leaves an unusable file, under a temporary name.
     """
     import mlflow
 
-    for left in path.parent.glob(f".{path.name}.*{TEMPORARY_SUFFIX}*"):  # by a killed process
-        left.unlink(missing_ok=True)
-    with atomic_write(path) as temporary:
-        mlflow.MlflowClient(f"{SQLITE}{temporary}").search_experiments(max_results=1)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("pragma journal_mode=wal")  # readers beside a writer; the file keeps the setting
+    cache = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache")
+    path = cache / "lenet-lab" / f"mlflow-{mlflow.__version__}.db"
+    with locked(_lock(path)):
+        if not path.exists():
+            for left in path.parent.glob(f".{path.name}.*{TEMPORARY_SUFFIX}*"):  # by a killed process
+                left.unlink(missing_ok=True)
+            with atomic_write(path) as temporary:
+                mlflow.MlflowClient(f"{SQLITE}{temporary}").search_experiments(max_results=1)
+                with closing(sqlite3.connect(temporary)) as connection:
+                    connection.execute(
+                        "delete from experiments"
+                    )  # MLflow's Default is made anew, for each home its own
+                    connection.commit()
+                    connection.execute("pragma journal_mode=wal")  # readers beside a writer; the file keeps the setting
+    return path
 
 
 def follow_home(project: Project, uri: str) -> None:

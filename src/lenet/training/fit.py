@@ -19,14 +19,16 @@ from lenet.data.device_dataset import load_to_device, load_windows_to_device
 from lenet.data.loader import TrainingBatches
 from lenet.kernels.choice import FUSED, resolve_kernel
 from lenet.kernels.logits import compute_logits
-from lenet.models.classifier import build_classifier
+from lenet.models.classifier import Classifier, build_classifier
 from lenet.training.checkpoint import DurableCheckpoints, newest_checkpoint
 from lenet.training.devices import choose_accelerator, set_memory_format
 from lenet.training.distributed import other_ranks
+from lenet.training.graph_steps import GraphSteps
 from lenet.training.lightning import Callback, DDPStrategy, LightningEnvironment, lightning
-from lenet.training.module import LenetModule
+from lenet.training.module import ClassifierModule
 from lenet.training.progress import EpochBar
 from lenet.training.signals import GracefulStop
+from lenet.training.steps import FusedSteps, Steps, TorchSteps
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 CHECKPOINTS = "checkpoints"
@@ -101,18 +103,18 @@ class _CheckpointCallback(Callback):
         self.interrupts.check()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        assert isinstance(module, LenetModule)
+        assert isinstance(module, ClassifierModule)
         module.close_epoch()
         trainer.save_checkpoint("", weights_only=False)
         _stop_early(trainer, module)
         if self.checkpoints.is_due or len(module.history) == self._epochs or trainer.should_stop:
             self.keep(module)
 
-    def keep(self, module: LenetModule) -> None:
+    def keep(self, module: ClassifierModule) -> None:
         self.rescue(module)
         self._on_epoch()
 
-    def rescue(self, module: LenetModule) -> None:
+    def rescue(self, module: ClassifierModule) -> None:
         """Write the epochs that are done, due or not."""
         self.checkpoints.flush()
         body = {OWNER: self._folder.name, "epochs": module.history}
@@ -120,7 +122,7 @@ class _CheckpointCallback(Callback):
 
 
 def _stop_early(trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-    assert isinstance(module, LenetModule)
+    assert isinstance(module, ClassifierModule)
     trainer.should_stop = trainer.should_stop or module.is_stopped_early
 
 
@@ -131,7 +133,7 @@ class _FollowerEpochs(Callback):
         _stop_early(trainer, module)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        assert isinstance(module, LenetModule)
+        assert isinstance(module, ClassifierModule)
         module.close_epoch()
         trainer.save_checkpoint("", weights_only=False)
         _stop_early(trainer, module)
@@ -148,7 +150,7 @@ def _fit(config: Config, prepared: Path, folder: Path, rank: int, keeper: _Check
     classifier = build_classifier(config, dataset.mean, dataset.deviation)
     if config.trainer.kernel != FUSED:
         set_memory_format(classifier.network, choose_accelerator(config))
-    module = LenetModule(config, classifier)
+    module = ClassifierModule(config, classifier, _steps(config, classifier))
     windows = load_windows_to_device(dataset.images, classifier.field.input_size, config.augmentation.shift)
     module.batches = TrainingBatches(
         windows,
@@ -180,16 +182,29 @@ def _fit(config: Config, prepared: Path, folder: Path, rank: int, keeper: _Check
         keeper.interrupts.check()  # heard after the last step: a sweep must not go on to its next run
 
 
+def _steps(config: Config, classifier: Classifier) -> Steps:
+    if config.trainer.kernel == FUSED:
+        return FusedSteps(config, classifier)
+    if config.trainer.cuda_graphs and choose_accelerator(config) == "gpu" and not _is_distributed(config):
+        return GraphSteps(config, classifier)
+    return TorchSteps(config, classifier)
+
+
+def _is_distributed(config: Config) -> bool:
+    return config.trainer.devices > 1 or config.trainer.strategy == "ddp"
+
+
 def _trainer(config: Config, callbacks: list[Callback], checkpoints: DurableCheckpoints) -> lightning.Trainer:
     accelerator = choose_accelerator(config)
     if config.trainer.precision == "fp32":  # fp32 means fp32: no TF32 in convolutions
         torch.backends.cudnn.allow_tf32 = False
-    distributed = config.trainer.devices > 1 or config.trainer.strategy == "ddp"
+    # No kernel here reads memory that it has not written, and filling it costs a GPU as much as some of them.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     backend = "nccl" if accelerator == "gpu" else "gloo"
     return lightning.Trainer(
         accelerator=accelerator,
         devices=config.trainer.devices,
-        strategy=DDPStrategy(process_group_backend=backend) if distributed else "auto",
+        strategy=DDPStrategy(process_group_backend=backend) if _is_distributed(config) else "auto",
         precision=PRECISIONS[config.trainer.precision],  # type: ignore[arg-type]
         max_epochs=config.trainer.epochs,
         callbacks=callbacks,
@@ -206,11 +221,11 @@ def _trainer(config: Config, callbacks: list[Callback], checkpoints: DurableChec
     )
 
 
-def _write_results(module: LenetModule, folder: Path) -> None:
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.reader.state_dict().items()}
+def _write_results(module: ClassifierModule, folder: Path) -> None:
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.classifier.state_dict().items()}
     write_bytes(folder / WEIGHTS, save(state))
     if module.validation is not None:
-        logits = compute_logits(module.reader, module.validation.images)
+        logits = compute_logits(module.classifier, module.validation.images)
         with atomic_write(folder / PREDICTIONS) as temporary, temporary.open("wb") as stream:
             np.savez(stream, logits=logits.numpy(), labels=module.validation.labels.cpu().numpy())
 

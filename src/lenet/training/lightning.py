@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from torch import nn
 
 DYNAMO = "torch._dynamo"
+NEED_DYNAMO = ("torchvision", "transformers")
+"""Packages that torchmetrics imports where they are installed, and that import parts of it."""
 
 
 class _Dynamo(ModuleType):
@@ -28,7 +31,7 @@ class _Dynamo(ModuleType):
 
 @contextmanager
 def _without_dynamo() -> Iterator[None]:
-    if DYNAMO in sys.modules:
+    if DYNAMO in sys.modules or any(find_spec(name) for name in NEED_DYNAMO):
         yield
         return
     stub = _Dynamo(DYNAMO)

@@ -18,7 +18,7 @@ from lenet.data.loader import BatchChunk, EvaluationBatches, TrainingBatches
 from lenet.models.classifier import Classifier
 from lenet.training.lightning import lightning
 from lenet.training.optimizers import learning_rate_factor
-from lenet.training.steps import build_steps
+from lenet.training.steps import Steps
 
 ERROR_DECIMALS = 4
 """Of an error in percent: one image of 60,000 is 0.0017, and torchmetrics' fp32 is good to seven digits."""
@@ -27,22 +27,23 @@ HistoryRow = dict[str, float]
 """One epoch: `epoch` counts from 1; `…/error` is percent misread, `…/loss` nats, `seconds` wall time."""
 
 
-class LenetModule(lightning.LightningModule):
+class ClassifierModule(lightning.LightningModule):
     """Trains a Classifier as the config says.
 
     Manual optimisation lets one training step hold several mini-batches, which takes away what Lightning costs a step.
 
     Args:
         config: the run.
-        reader: the network with its field.
+        classifier: the network with its preprocessing.
+        steps: what takes the optimizer's steps of that network.
     """
 
-    def __init__(self, config: Config, reader: Classifier) -> None:
+    def __init__(self, config: Config, classifier: Classifier, steps: Steps) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.config = config
-        self.reader = reader
-        self._steps = build_steps(config, reader)
+        self.classifier = classifier
+        self._steps = steps
         self.history: list[HistoryRow] = []
         self.batches: TrainingBatches | None = None
         self.validation: EvaluationBatches | None = None

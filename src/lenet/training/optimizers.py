@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from lenet.config.schema import (
-    AdamWConfig,
     ConstantConfig,
     CosineConfig,
     OneCycleConfig,
@@ -30,7 +29,7 @@ def build_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> to
             weight_decay=config.weight_decay,
             fused=True,
         )
-    kind: type[torch.optim.Adam] = torch.optim.AdamW if isinstance(config, AdamWConfig) else torch.optim.Adam
+    kind: type[torch.optim.Adam] = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     return kind(
         parameters,
         lr=config.learning_rate,

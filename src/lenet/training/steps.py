@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from lenet.config.schema import Config
 from lenet.data.loader import BatchChunk
-from lenet.kernels.choice import FUSED
 from lenet.kernels.fused import FusedLeNet5, optimizer_state
 from lenet.models.classifier import Classifier
 from lenet.training.optimizers import build_optimizer
@@ -47,11 +46,6 @@ class Steps(Protocol):
         """Return the logits [n, classes] of bytes, and the mean of their cross entropy, without label smoothing."""
 
 
-def build_steps(config: Config, classifier: Classifier) -> Steps:
-    """Return what trains a classifier, as `trainer.kernel` says."""
-    return FusedSteps(config, classifier) if config.trainer.kernel == FUSED else TorchSteps(config, classifier)
-
-
 class TorchSteps:
     """Steps in torch's eager mode, of any network on any device."""
 
@@ -64,6 +58,15 @@ class TorchSteps:
 
     def train(self, chunk: BatchChunk, rates: Sequence[float], backward: Backward) -> tuple[Tensor, Tensor]:
         """See `Steps`."""
+        on_gpu = chunk.labels.device.type == "cuda"
+        return self.take(chunk, self.rate_tensor(rates) if on_gpu else rates, backward)
+
+    def rate_tensor(self, rates: Sequence[float]) -> Tensor:
+        """Return learning rates [steps] where the fused optimizers of a GPU read them, recorded or not."""
+        return torch.tensor(rates, device="cuda")
+
+    def take(self, chunk: BatchChunk, rates: Sequence[float] | Tensor, backward: Backward) -> tuple[Tensor, Tensor]:
+        """Take the steps of a chunk; arguments and result are those of `train`."""
         logits_seen, losses = [], []
         for rate, batches in zip(rates, chunk.steps(), strict=True):
             for group in self._optimizer.param_groups:

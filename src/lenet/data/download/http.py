@@ -1,4 +1,4 @@
-"""Files from a web address, with limits on waiting, time, rate and size."""
+"""Files from a web address, with limits on waiting, time and size."""
 
 from __future__ import annotations
 
@@ -23,10 +23,6 @@ CONNECT_SECONDS = 4.0
 STALL_SECONDS = 15.0
 """Longest silence of a server that accepted it."""
 
-GRACE_SECONDS = 20.0
-"""Time after which a download must have reached MIN_BYTES_A_SECOND."""
-
-MIN_BYTES_A_SECOND = 10_000
 FILE_SECONDS = 1800.0
 """Longest download of one file."""
 
@@ -98,8 +94,6 @@ def _check_limits(title: str, received: int, seconds: float) -> None:
         raise SourceError(f"{title} is more than {FILE_BYTES_LIMIT} bytes")
     if seconds > FILE_SECONDS:
         raise SourceUnavailableError(f"{title} takes more than {FILE_SECONDS:g} s")
-    if seconds > GRACE_SECONDS and received < MIN_BYTES_A_SECOND * seconds:
-        raise SourceUnavailableError(f"is too slow ({received} bytes of {title} in {seconds:.0f} s)")
 
 
 def _innermost(error: BaseException) -> str:

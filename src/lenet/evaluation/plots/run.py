@@ -28,6 +28,7 @@ FILTERS = "first_layer_filters.png"
 
 FILTER_COLUMNS = 6
 MAX_FILTERS = 24
+FILTER_GAP = 2  # of a filter's pixels, between two filters
 COLOURS = 3
 COUNTED_CLASSES = 20  # a matrix of more classes is drawn without its numbers, which would not fit
 NAME_CHARACTERS = 12
@@ -198,26 +199,28 @@ def first_layer_filters(weights: NDArray[np.floating], path: Path, title: str) -
         title: any text.
     """
     weights = weights[:MAX_FILTERS]
-    count = len(weights)
+    count, channels, height, width = weights.shape
     columns = min(count, FILTER_COLUMNS)
     rows = -(-count // columns)
     figure = canvas.figure(7.6, 0.75 + 1.27 * rows, title)
-    panels = figure.subplots(rows, columns, squeeze=False)
+    axes = figure.subplots()
+    axes.set_axis_off()
     finite = np.abs(weights[np.isfinite(weights)])
     bound = float(finite.max(initial=0.0)) or 1.0
-    for number, axes in enumerate(panels.flat):
-        axes.set_axis_off()
-        if number >= count:
-            continue
-        if weights.shape[1] == COLOURS:
-            axes.imshow(np.nan_to_num(0.5 + weights[number].transpose(1, 2, 0) / (2 * bound)).clip(0, 1))
-        else:
-            picture = axes.imshow(weights[number, 0], cmap="RdBu_r", vmin=-bound, vmax=bound)
-        axes.set_title(f"{number}", fontsize=8.5, color=SOFT, pad=4)
-    if weights.shape[1] != COLOURS:
-        bar = figure.colorbar(picture, ax=panels, shrink=0.9, aspect=14, ticks=[-bound, 0.0, bound])
-        bar.ax.set_yticklabels([f"−{bound:.2g}", "0", f"+{bound:.2g}"])
-        bar.set_label("weight", fontsize=8.5, color=SOFT, labelpad=0)
-        bar.ax.tick_params(labelsize=8.5, colors=SOFT, length=0)
-        bar.outline.set_visible(False)
+    # One picture of all filters: a panel for each takes as long to lay out as the rest of a run's pictures.
+    sheet = np.full((rows * (height + FILTER_GAP), columns * (width + FILTER_GAP), channels), np.nan)
+    for number, filter_ in enumerate(weights):
+        top, left = number // columns * (height + FILTER_GAP), number % columns * (width + FILTER_GAP)
+        sheet[top : top + height, left : left + width] = filter_.transpose(1, 2, 0)
+        middle = left + (width - 1) / 2
+        axes.text(middle, top - 0.7, f"{number}", ha="center", va="bottom", fontsize=8.5, color=SOFT)
+    if channels == COLOURS:
+        axes.imshow(np.where(np.isnan(sheet), 1, 0.5 + sheet / (2 * bound)).clip(0, 1), interpolation="nearest")
+        return canvas.save(figure, path)
+    picture = axes.imshow(sheet[:, :, 0], cmap="RdBu_r", vmin=-bound, vmax=bound, interpolation="nearest")
+    bar = figure.colorbar(picture, ax=axes, shrink=0.9, aspect=14, ticks=[-bound, 0.0, bound])
+    bar.ax.set_yticklabels([f"−{bound:.2g}", "0", f"+{bound:.2g}"])
+    bar.set_label("weight", fontsize=8.5, color=SOFT, labelpad=0)
+    bar.ax.tick_params(labelsize=8.5, colors=SOFT, length=0)
+    bar.outline.set_visible(False)
     return canvas.save(figure, path)

@@ -53,9 +53,11 @@ def clean(text: str, limit: int) -> str:
 
 def figure(width: float, height: float, title: str) -> Figure:
     """Return an empty figure of so many inches, its title wrapped to its width."""
+    from matplotlib import rcParams
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    rcParams["text.parse_math"] = False  # "$_{" in a run's name is no formula
     layout = ConstrainedLayoutEngine(w_pad=MARGIN, h_pad=MARGIN)
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout, facecolor="white")
     columns = int(width * TITLE_CHARACTERS_PER_INCH)
@@ -68,11 +70,8 @@ def figure(width: float, height: float, title: str) -> Figure:
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as a PNG of few colours; the old file stays whole until the new one is."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.text import Text
     from PIL import Image
 
-    for text in figure.findobj(Text):
-        text.set_parse_math(False)  # "$_{" in a run's name is no formula
     canvas = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes, which needs no line on the terminal for each.

