@@ -37,7 +37,7 @@ class BuildKernels(build_ext):
         target.parent.mkdir(parents=True, exist_ok=True)
         level = extension.level
         with tempfile.TemporaryDirectory() as cache:
-            command = [sys.executable, "-m", "ziglang", *level.command(extension.sources[0], str(target))]
+            command = [sys.executable, "-m", "ziglang", *level.command(extension.sources, str(target))]
             environment = {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
             subprocess.run(command, check=True, env=os.environ | environment)
         target.with_name(level.digests_file).write_text(LEVELS.digests(FOLDER, target), encoding="utf-8")
@@ -51,7 +51,9 @@ class BuildKernels(build_ext):
 
 def extension(levels, level):
     """Return what setuptools calls a level."""
-    made = Extension(f"lenet.kernels.{level.file.removesuffix('.so')}", [str(FOLDER / levels.SOURCE)])
+    made = Extension(
+        f"lenet.kernels.{level.file.removesuffix('.so')}", [str(FOLDER / source) for source in levels.SOURCES]
+    )
     made.level = level
     return made
 

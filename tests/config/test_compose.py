@@ -44,8 +44,19 @@ def test_every_variant_is_what_its_file_says(project: Project, variant: str) -> 
     assert config.augmentation.name == "shift"
 
 
+def test_the_network_of_1998_is_trained_as_the_paper_says(project: Project) -> None:
+    config = compose(project, ["experiment=lenet5_1998"])
+    assert (config.model.name, config.optimizer.name, config.augmentation.name) == ("lenet5_1998", "sdlm", "none")
+    assert (config.trainer.epochs, config.trainer.batch_size, config.optimizer.schedule.name) == (20, 1, "lecun1998")
+
+
 def test_every_file_in_experiment_is_tested_above(project: Project) -> None:
-    assert {path.stem for path in (project.conf / "experiment").glob("*.yaml")} == {*VARIANTS, "searched", "refitted"}
+    assert {path.stem for path in (project.conf / "experiment").glob("*.yaml")} == {
+        *VARIANTS,
+        "lenet5_1998",
+        "searched",
+        "refitted",
+    }
 
 
 @pytest.mark.parametrize(("name", "stage"), [("searched", "search"), ("refitted", "refit")])
@@ -98,12 +109,12 @@ def test_other_groups(project: Project) -> None:
         (["+model.activation=relu"], "+model.activation: the key is there already; leave out the +"),
         (["~model.activation"], "model.activation is missing"),
         (["model=resnet"], "model=resnet: must be one of lenet5"),
-        (["experiment=lenet7"], "experiment=lenet7: must be one of lenet5, lenet5_batchnorm, lenet5_relu"),
+        (["experiment=lenet7"], "experiment=lenet7: must be one of lenet5, lenet5_1998, lenet5_batchnorm, lenet5_relu"),
         (["data=imagenet"], "data=imagenet: must be one of fashion_mnist, mnist, tiny"),
-        (["optimizer=rmsprop"], "optimizer=rmsprop: must be one of adam, adamw, sgd"),
+        (["optimizer=rmsprop"], "optimizer=rmsprop: must be one of adam, adamw, sdlm, sgd"),
         (
             ["optimizer/schedule=linear"],
-            "optimizer/schedule=linear: must be one of constant, cosine, one_cycle, step",
+            "optimizer/schedule=linear: must be one of constant, cosine, lecun1998, one_cycle, step",
         ),
         (["model.activation=tahn"], "model.activation=tahn: must be one of tanh, scaled_tanh"),
         (["trainer.epochs=0"], "trainer.epochs=0: must be at least 1"),

@@ -24,7 +24,7 @@ from lenet.hydra_app.main import run_app
 from lenet.search.spec import read_spec
 
 REPOSITORY = Path(__file__).parents[2]
-OPTIONS = "lenet5, lenet5_batchnorm, lenet5_relu, lenet5_sigmoid, refitted, searched"
+OPTIONS = "lenet5, lenet5_1998, lenet5_batchnorm, lenet5_relu, lenet5_sigmoid, refitted, searched"
 MULTIRUN = "several values; `python train.py -m "
 WRITTEN = "is not written as key=value or group=option"
 
@@ -35,7 +35,7 @@ WRONG = {
     "model=true": "model=true: must be one of lenet5",
     "data=null": "data=null: must be one of fashion_mnist, mnist",
     "tracking=1e3": "tracking=1e3: must be one of mlflow",
-    "optimizer/schedule=null": "optimizer/schedule=null: must be one of constant, cosine, one_cycle, step",
+    "optimizer/schedule=null": "optimizer/schedule=null: must be one of constant, cosine, lecun1998, one_cycle, step",
     "experiment=null": f"experiment=null: must be one of {OPTIONS}",
     "experiment=": f"experiment=: must be one of {OPTIONS}",
     "model=": "model=: must be one of lenet5",
@@ -45,7 +45,7 @@ WRONG = {
     "experiment={a:1}": f"experiment: must be one of {OPTIONS}",
     "model=/data/mnist": "model=/data/mnist: must be one of lenet5",
     "model=../data/mnist": "model.name=mnist: must be one of lenet5",
-    "optimizer=adam.learning_rate": "must be one of adam, adamw, sgd",
+    "optimizer=adam.learning_rate": "must be one of adam, adamw, sdlm, sgd",
     "trainer=GPU": "trainer=GPU: must be one of auto, cpu, debug, gpu",
     "=3": "=3: must be the name of an option",
     "hydra=null": "hydra=null: must be the name of an option",
@@ -205,7 +205,7 @@ def test_what_is_right_is_composed(typed: Typed, jobs: list[Config]) -> None:
 
 
 def test_a_glob_is_swept(typed: Typed, jobs: list[Config]) -> None:
-    assert typed("-m hydra/launcher=basic 'optimizer=glob(*,exclude=adamw)' 'experiment=glob(*_relu)'")[0] == 0
+    assert typed("-m hydra/launcher=basic 'optimizer=glob(*,exclude=[adamw,sdlm])' 'experiment=glob(*_relu)'")[0] == 0
     assert [(job.optimizer.name, job.name) for job in jobs] == [
         ("adam", "lenet5_relu"),
         ("sgd", "lenet5_relu"),

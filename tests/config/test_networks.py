@@ -29,7 +29,9 @@ def test_a_network_is_parsed_by_the_dataclass_that_the_table_names(
     assert parse_config(make_tree(model={"name": "base"})).model == ModelConfig("base")
     with pytest.raises(ConfigError, match=r"^model\.depth: no such key; model's keys are name"):
         parse_config(make_tree(model={"name": "base", "depth": 3}))
-    with pytest.raises(ConfigError, match=r"model\.name=bade: must be one of lenet5, base \(did you mean 'base'\?\)"):
+    with pytest.raises(
+        ConfigError, match=r"model\.name=bade: must be one of lenet5, lenet5_1998, base \(did you mean 'base'\?\)"
+    ):
         parse_config(make_tree(model={"name": "bade"}))
 
 

@@ -114,7 +114,9 @@ def test_variants_are_composed_with_data_and_overrides(project: Project) -> None
 
 def test_an_unknown_variant_or_override_is_one_line(project: Project) -> None:
     write_params(project, variants=["lenet7"], refit=PARAMS["refit"] | {"baseline": "lenet7"})
-    with pytest.raises(ConfigError, match=r"^params\.yaml: variants names lenet7: must be one of lenet5, lenet5_batch"):
+    with pytest.raises(
+        ConfigError, match=r"^params\.yaml: variants names lenet7: must be one of lenet5, lenet5_1998, lenet5_batch"
+    ):
         compose_variants(project, read_params(project))
     write_params(project, refit=PARAMS["refit"] | {"baseline": "lenet5_sigmoid"})
     with pytest.raises(

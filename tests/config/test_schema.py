@@ -113,6 +113,16 @@ def test_a_seed_changes_nothing_else(make_config: MakeConfig) -> None:
     assert make_config().with_seed(1) == make_config()
 
 
+SDLM = {
+    "name": "sdlm",
+    "learning_rate": 0.0005,
+    "damping": 0.02,
+    "samples": 500,
+    "label_smoothing": 0.0,
+    "schedule": {"name": "lecun1998"},
+}
+
+
 def sgd(**change: Any) -> dict[str, Any]:
     body = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0}
     return body | {"label_smoothing": 0.0, "schedule": {"name": "constant"}} | change
@@ -127,7 +137,7 @@ def sgd(**change: Any) -> dict[str, Any]:
         ({"data__classes": ["a"]}, "data.classes: names 1 classes; must be 2 to 256"),
         ({"data__train_size": 0}, "data.train_size=0: must be at least 1"),
         ({"data__validation_size": -1}, "data.validation_size=-1: must be at least 0"),
-        ({"model__name": "lenet6"}, "model.name=lenet6: must be one of lenet5 (did you mean 'lenet5'?)"),
+        ({"model__name": "lenet6"}, "model.name=lenet6: must be one of lenet5, lenet5_1998 (did you mean 'lenet5'?)"),
         ({"model__activation": "tahn"}, "model.activation=tahn: must be one of tanh, scaled_tanh, sigmoid, relu"),
         ({"model__pooling": "min"}, "model.pooling=min: must be one of average, max"),
         ({"augmentation__shift": 9}, "augmentation.shift=9: must be at least 0 and at most 8"),
@@ -145,6 +155,7 @@ def sgd(**change: Any) -> dict[str, Any]:
         ({"trainer__epochs": 0}, "trainer.epochs=0: must be at least 1 and at most 100000"),
         ({"trainer__epochs": 2.5}, "trainer.epochs=2.5: must be a whole number"),
         ({"trainer__precision": "fp16"}, "trainer.precision=fp16: must be one of fp32, bf16"),
+        ({"optimizer": SDLM}, "optimizer=sdlm: takes its steps in the kernel of model=lenet5_1998 alone"),
         ({"trainer__checkpoint_seconds": float("inf")}, "trainer.checkpoint_seconds=inf: must be a number"),
         ({"tracking__experiment": 3}, "tracking.experiment=3: must be a text"),
         (

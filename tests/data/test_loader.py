@@ -6,10 +6,12 @@ from itertools import chain
 import pytest
 import torch
 
+from lenet.data import loader
 from lenet.data.augment import RandomShift
 from lenet.data.loader import (
     BATCHES_A_CHUNK,
     EVALUATION_BATCH,
+    IMAGES_A_CHUNK,
     EvaluationBatches,
     TrainingBatches,
     epoch_generator,
@@ -48,7 +50,18 @@ def test_images_keep_their_labels() -> None:
             assert torch.equal(images.flatten(1).max(dim=1).values.long(), labels % 251 + 1)
 
 
-def test_batches_are_numbered_through_the_chunks() -> None:
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of so many mini-batches, however few images they have."""
+    monkeypatch.setattr(loader, "IMAGES_A_CHUNK", 1)
+
+
+def test_a_chunk_of_small_batches_has_many_of_them() -> None:
+    chunks = list(batches(count=3000, size=1))
+    assert [chunk.step_count for chunk in chunks] == [IMAGES_A_CHUNK, 3000 - IMAGES_A_CHUNK]
+
+
+def test_batches_are_numbered_through_the_chunks(small_chunks: None) -> None:
     found = batches(count=8 * 45 + 3)
     chunks = list(found)
     assert found.steps == 46
@@ -59,7 +72,7 @@ def test_batches_are_numbered_through_the_chunks() -> None:
 
 
 @pytest.mark.parametrize(("count", "size", "steps"), [(8, 8, 1), (9, 8, 2), (3, 8, 1), (160, 8, 20), (161, 8, 21)])
-def test_steps_of_an_epoch(count: int, size: int, steps: int) -> None:
+def test_steps_of_an_epoch(count: int, size: int, steps: int, small_chunks: None) -> None:
     found = batches(count=count, size=size)
     assert found.steps == steps == len(labels_of(found))
     assert len(found) == len(list(found)) == -(-steps // BATCHES_A_CHUNK)

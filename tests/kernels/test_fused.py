@@ -17,9 +17,10 @@ from torch.nn import functional
 
 from lenet.config.schema import AdamConfig, ConstantConfig, Optimizer, SgdConfig
 from lenet.data.augment import RandomShift
-from lenet.kernels.fused import ACTIVATIONS, POOLINGS, FusedLeNet5, optimizer_state
+from lenet.kernels.fused import ACTIVATIONS, POOLINGS, FusedLeNet5
 from lenet.kernels.levels import COMPILER
 from lenet.kernels.library import LEVEL_VARIABLE, suitable_levels
+from lenet.kernels.structures import optimizer_state
 from lenet.models.classifier import Classifier, PadAndNormalize
 from lenet.models.lenet5 import LeNet5
 from lenet.models.lenet5_config import LeNet5Config

@@ -120,6 +120,6 @@ def test_what_cannot_be_searched_is_one_line(tree: Any, message: str) -> None:
 
 
 def test_a_field_that_several_groups_know_has_all_their_types() -> None:
-    assert len(field_types("optimizer.name", "")) == 2  # sgd; adam and adamw
+    assert len(field_types("optimizer.name", "")) == 3  # sgd; adam and adamw; sdlm
     assert len(field_types("optimizer.learning_rate", "")) == 1
     assert len(field_types("optimizer.momentum", "")) == 1

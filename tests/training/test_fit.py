@@ -21,7 +21,7 @@ from lenet.core.errors import ConfigError, DamagedError, RunFailedError, Stopped
 from lenet.data.arrays import load_training, read_card
 from lenet.data.split import split
 from lenet.evaluation.predict import load_network, predict
-from lenet.kernels.library import LEVEL_VARIABLE, load_kernel, suitable_levels
+from lenet.kernels.library import LEVEL_VARIABLE, Kernel, load_kernel, suitable_levels
 from lenet.models.lenet5 import LeNet5
 from lenet.training.fit import (
     CHECKPOINTS,
@@ -43,6 +43,7 @@ SGD = {
     "label_smoothing": 0.0,
     "schedule": {"name": "cosine", "final_fraction": 0.1},
 }
+needs_kernel = pytest.mark.skipif(not isinstance(load_kernel(), Kernel), reason="there is no fused kernel here")
 has_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
 WALL_CLOCK = ("seconds", "images_per_second")
 
@@ -485,6 +486,63 @@ def test_two_processes_train_about_as_one_does(make_config: MakeConfig, prepared
     assert kept == environment
     assert "MASTER_PORT" not in os.environ
     assert not torch.distributed.is_initialized()
+
+
+OF_1998 = {
+    "name": "lenet5_1998",
+    "connections": "sparse",
+    "subsampling": "trainable",
+    "activation": "scaled_tanh",
+    "output": "rbf",
+    "loss": "rbf_map",
+    "penalty": 1.0,
+    "initialization": "fan_in",
+    "input_scale": "paper",
+}
+SDLM = {
+    "name": "sdlm",
+    "learning_rate": 0.0005,
+    "damping": 0.5,
+    "samples": 50,
+    "label_smoothing": 0.0,
+    "schedule": {"name": "lecun1998"},
+}
+
+
+@needs_kernel
+def test_the_network_of_1998_learns_and_resumes_to_the_same_bits(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path
+) -> None:
+    config = make_config(model=OF_1998, optimizer=SDLM, trainer__batch_size=1, trainer__epochs=4)
+    whole = trained(config, prepared, tmp_path / "whole")
+    errors = [row["val/error"] for row in history(tmp_path / "whole")]
+    assert errors[-1] < 5
+    folder = tmp_path / "interrupted"
+
+    def stop() -> None:
+        if len(history(folder)) == 2:
+            raise Stopped(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        fit(config, prepared, folder, stop)
+    assert trained(config, prepared, folder) == whole
+    assert [row["val/error"] for row in history(folder)] == errors
+
+
+@needs_kernel
+@pytest.mark.parametrize("loss", ["rbf_mean", "rbf_map", "cross_entropy"])
+def test_kernel_and_torch_train_the_network_of_1998_alike(
+    make_config: MakeConfig, prepared: Path, tmp_path: Path, loss: str
+) -> None:
+    model = OF_1998 | {"loss": loss, "initialization": "xavier"}
+    optimizer = SGD | {"learning_rate": 0.001, "nesterov": False}
+    rows = []
+    for kernel in ("fused", "torch"):
+        config = make_config(model=model, optimizer=optimizer, trainer__kernel=kernel, trainer__epochs=2)
+        trained(config, prepared, tmp_path / kernel)
+        rows.append(history(tmp_path / kernel)[-1])
+    assert rows[0]["train/loss"] == pytest.approx(rows[1]["train/loss"], rel=1e-3)
+    assert rows[0]["val/loss"] == pytest.approx(rows[1]["val/loss"], rel=5e-3)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from lenet.config.schema import Config, ConstantConfig, CosineConfig, OneCycleConfig, StepConfig
+from lenet.config.schema import Config, ConstantConfig, CosineConfig, LeCun1998Config, OneCycleConfig, StepConfig
 from lenet.training.optimizers import build_optimizer, learning_rate_factor
 
 MakeConfig = Callable[..., Config]
@@ -19,6 +19,11 @@ def factors(schedule: Any, steps: int, steps_an_epoch: int = 10) -> list[float]:
 
 def test_constant() -> None:
     assert factors(ConstantConfig("constant"), 7) == [1.0] * 7
+
+
+def test_the_schedule_of_1998() -> None:
+    rates = [0.0005 * one for one in factors(LeCun1998Config("lecun1998"), 20, steps_an_epoch=1)]
+    assert rates == pytest.approx([0.0005] * 2 + [0.0002] * 3 + [0.0001] * 3 + [0.00005] * 4 + [0.00001] * 8)
 
 
 def test_cosine_begins_at_one_is_half_way_in_the_middle_and_ends_at_its_fraction() -> None:

@@ -39,6 +39,9 @@ class Network:
 
 NETWORKS = {
     "lenet5": Network("lenet.models.lenet5_config.LeNet5Config", "lenet.models.lenet5.LeNet5"),
+    "lenet5_1998": Network(
+        "lenet.models.lenet5_1998_config.LeNet5Of1998Config", "lenet.models.lenet5_1998.LeNet5Of1998"
+    ),
 }
 
 

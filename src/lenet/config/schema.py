@@ -118,7 +118,14 @@ class StepConfig:
     factor: Annotated[float, Bounds(above=0, high=1)]
 
 
-Schedule = ConstantConfig | CosineConfig | OneCycleConfig | StepConfig
+@dataclass(frozen=True)
+class LeCun1998Config:
+    """The paper's schedule: the rate for 2 epochs, 0.4 of it for 3, 0.2 for 3, 0.1 for 4, then 0.02 (Section III)."""
+
+    name: Literal["lecun1998"]
+
+
+Schedule = ConstantConfig | CosineConfig | OneCycleConfig | StepConfig | LeCun1998Config
 LearningRate = Annotated[float, Bounds(above=0, high=100)]
 WeightDecay = Annotated[float, Bounds(low=0, high=10)]
 LabelSmoothing = Annotated[float, Bounds(low=0, high=0.99)]
@@ -154,7 +161,22 @@ class AdamConfig:
     schedule: Schedule
 
 
-Optimizer = SgdConfig | AdamConfig
+@dataclass(frozen=True)
+class SdlmConfig:
+    """Stochastic diagonal Levenberg-Marquardt (LeCun et al. 1998, Appendix C): a step size for each weight."""
+
+    name: Literal["sdlm"]
+    learning_rate: LearningRate
+    """Divided by `damping` plus the weight's second derivative."""
+    damping: Annotated[float, Bounds(above=0, high=100)]
+    """mu of the paper."""
+    samples: Positive
+    """Images of which the second derivatives are taken before each epoch."""
+    label_smoothing: LabelSmoothing
+    schedule: Schedule
+
+
+Optimizer = SgdConfig | AdamConfig | SdlmConfig
 
 
 @dataclass(frozen=True)
@@ -274,6 +296,12 @@ def parse_config(tree: Any) -> Config:
             f"trainer.early_stopping.patience={config.trainer.early_stopping.patience}: needs validation images;"
             " data.validation_size is 0"
         )
+    if isinstance(config.optimizer, SdlmConfig) and (
+        config.model.name != "lenet5_1998" or config.trainer.kernel == "torch"
+    ):
+        raise ConfigError("optimizer=sdlm: takes its steps in the kernel of model=lenet5_1998 alone")
+    if getattr(config.model, "loss", "cross_entropy") != "cross_entropy" and config.optimizer.label_smoothing:
+        raise ConfigError("optimizer.label_smoothing: needs model.loss=cross_entropy")
     if isinstance(config.optimizer, SgdConfig) and config.optimizer.nesterov and config.optimizer.momentum == 0:
         raise ConfigError("optimizer.nesterov=true: needs optimizer.momentum more than 0")
     return config

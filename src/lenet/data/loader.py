@@ -15,9 +15,9 @@ from torch import Tensor
 
 from lenet.data.augment import RandomShift
 
-BATCHES_A_CHUNK = 20
-"""Mini-batches handed to one training step, or as many as one optimizer step accumulates: enough to make Lightning's
-cost per step vanish."""
+BATCHES_A_CHUNK, IMAGES_A_CHUNK = 20, 2560
+"""Mini-batches handed to one training step, at least so many with at least so many images, or as many as one optimizer
+step accumulates: enough to make Lightning's cost per step vanish."""
 
 EVALUATION_BATCH = 1000
 """Images a batch where no gradient is taken."""
@@ -122,7 +122,8 @@ class TrainingBatches:
 
     @property
     def _steps_a_chunk(self) -> int:
-        return max(1, BATCHES_A_CHUNK // self._accumulate)
+        batches = max(BATCHES_A_CHUNK, IMAGES_A_CHUNK * self._world // self._batch_size)
+        return max(1, batches // self._accumulate)
 
     def __len__(self) -> int:
         return -(-self.steps // self._steps_a_chunk)

@@ -16,9 +16,16 @@ logger = logging.getLogger(__name__)
 
 FUSED: Final = "fused"
 TORCH: Final = "torch"
-NETWORK = "lenet5"
-MAX_SIDE, MAX_CLASSES = 32, 32
-"""Of the images and of the output that the kernel has room for."""
+LENET5: Final = "lenet5"
+LENET5_1998: Final = "lenet5_1998"
+MAX_SIDE = 32
+"""Of the images that the kernels have room for."""
+
+MAX_CLASSES = {LENET5: 32, LENET5_1998: 16}
+"""By network, classes that its kernel has room for."""
+
+KERNELS = {LENET5: ("lenet.kernels.fused", "lenet5.c"), LENET5_1998: ("lenet.kernels.fused_1998", "lenet5_1998.c")}
+"""By network, the module that calls its kernel and the kernel's source."""
 
 MAX_NORMALIZED_BATCH = 4096
 """Images of a mini-batch with batch normalisation, all of whose units are in memory at once: 2 MB for each 16."""
@@ -48,10 +55,11 @@ def resolve_kernel(config: Config) -> Config:
 def _unsuitable(config: Config) -> str:
     """Say why the kernel does not train a config, or nothing."""
     data, trainer = config.data, config.trainer
-    if config.model.name != NETWORK:
-        return f"it knows model={NETWORK} alone"
-    if data.channels != 1 or max(data.height, data.width) > MAX_SIDE or len(data.classes) > MAX_CLASSES:
-        return f"it takes grey images of up to {MAX_SIDE}×{MAX_SIDE} pixels in up to {MAX_CLASSES} classes"
+    if config.model.name not in KERNELS:
+        return f"it knows model={' and '.join(KERNELS)} alone"
+    most = MAX_CLASSES[config.model.name]
+    if data.channels != 1 or max(data.height, data.width) > MAX_SIDE or len(data.classes) > most:
+        return f"it takes grey images of up to {MAX_SIDE}×{MAX_SIDE} pixels in up to {most} classes"
     if trainer.precision != "fp32":
         return f"it computes in fp32, and trainer.precision is {trainer.precision}"
     if trainer.devices > 1 or trainer.strategy == "ddp":

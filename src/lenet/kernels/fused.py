@@ -10,17 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lenet.config.schema import Optimizer, SgdConfig
+from lenet.config.schema import Optimizer
 from lenet.core.errors import LenetError
-from lenet.kernels.choice import MAX_CLASSES, MAX_SIDE
+from lenet.kernels.choice import LENET5, MAX_CLASSES, MAX_SIDE
 from lenet.kernels.library import COMPILE, Kernel, Missing, load_kernel
+from lenet.kernels.structures import LEVELS_OF_GREY, OptimizerSettings, address, check, optimizer_settings
 from lenet.models.classifier import Classifier
 from lenet.models.lenet5 import LeNet5
 
 ACTIVATIONS = ("tanh", "scaled_tanh", "sigmoid", "relu", "silu", "gelu")
 POOLINGS = ("average", "max")
-SGD, ADAM, ADAMW = range(3)
-LEVELS_OF_GREY = 256
 
 
 class _Network(Structure):
@@ -38,22 +37,6 @@ class _Network(Structure):
     )
 
 
-class _Optimizer(Structure):
-    _fields_ = (
-        ("kind", c_int32),
-        ("nesterov", c_int32),
-        ("momentum", c_float),
-        ("beta1", c_float),
-        ("beta2", c_float),
-        ("exact_beta1", c_double),
-        ("exact_beta2", c_double),
-        ("decay", c_float),
-        ("clip", c_float),
-        ("first", c_void_p),
-        ("second", c_void_p),
-    )
-
-
 class _Training(Structure):
     _fields_ = (
         ("images", c_void_p),
@@ -67,7 +50,7 @@ class _Training(Structure):
         ("smoothing", c_float),
         ("rates", c_void_p),
         ("first_step", c_int64),
-        ("optimizer", _Optimizer),
+        ("optimizer", OptimizerSettings),
         ("threads", c_int32),
         ("answers", c_void_p),
         ("loss", c_double),
@@ -82,7 +65,7 @@ def can_fuse(classifier: Classifier) -> bool:
     network = classifier.network
     if not fits or type(classifier) is not Classifier or not isinstance(network, LeNet5):
         return False  # a class that inherits may have another forward pass
-    if network.output.out_features > MAX_CLASSES:
+    if network.output.out_features > MAX_CLASSES[LENET5]:
         return False
     weight = network.output.weight
     return weight.device.type == "cpu" and weight.dtype == torch.float32 and isinstance(load_kernel(), Kernel)
@@ -134,10 +117,10 @@ class FusedLeNet5:
             self._classes,
             height,
             width,
-            _address(self._pixels),
-            _address(self.weights),
-            (c_void_p * 2)(*map(_address, means)),
-            (c_void_p * 2)(*map(_address, variances)),
+            address(self._pixels),
+            address(self.weights),
+            (c_void_p * 2)(*map(address, means)),
+            (c_void_p * 2)(*map(address, variances)),
         )
 
     def train(
@@ -178,19 +161,19 @@ class FusedLeNet5:
         tensors = [images, labels, order, offsets]
         images, labels, order, offsets = (one.contiguous() for one in tensors)
         job = _Training(
-            *map(_address, (images, labels, order, offsets)),
+            *map(address, (images, labels, order, offsets)),
             len(order),
             shift,
             batch_size,
             accumulate,
             optimizer.label_smoothing,
-            _address(schedule),
+            address(schedule),
             state["step"],
-            _settings(optimizer, clip, state),
+            optimizer_settings(optimizer, clip, state),
             torch.get_num_threads(),
-            _address(answers),
+            address(answers),
         )
-        _check(self._functions.lenet5_train(byref(self._network()), byref(job)))
+        check(self._functions.lenet5_train(byref(self._network()), byref(job)))
         state["step"] += len(rates)
         for layer in self._normalizations:
             assert layer.num_batches_tracked is not None
@@ -204,36 +187,9 @@ class FusedLeNet5:
         images = images.contiguous()
         labels = None if labels is None else labels.contiguous()
         threads = torch.get_num_threads()
-        arguments = (_address(images), _address(labels), len(images), threads, _address(logits), byref(loss))
-        _check(self._functions.lenet5_read(byref(self._network()), *arguments))
+        arguments = (address(images), address(labels), len(images), threads, address(logits), byref(loss))
+        check(self._functions.lenet5_read(byref(self._network()), *arguments))
         return logits, loss.value
-
-
-def optimizer_state(optimizer: Optimizer, weights: Tensor) -> dict[str, Any]:
-    """Return what an optimizer keeps of a vector of weights, before its first step; the names are torch's."""
-    names = ("momentum_buffer",) if isinstance(optimizer, SgdConfig) else ("exp_avg", "exp_avg_sq")
-    return {"step": 0} | {name: torch.zeros_like(weights) for name in names}
-
-
-def _settings(config: Optimizer, clip: float | None, state: dict[str, Any]) -> _Optimizer:
-    shared = {"decay": config.weight_decay, "clip": clip or 0.0}
-    if isinstance(config, SgdConfig):
-        first = _address(state["momentum_buffer"]) if config.momentum else None
-        return _Optimizer(SGD, nesterov=config.nesterov, momentum=config.momentum, first=first, **shared)
-    return _Optimizer(
-        ADAMW if config.name == "adamw" else ADAM,
-        beta1=config.beta1,
-        beta2=config.beta2,
-        exact_beta1=config.beta1,
-        exact_beta2=config.beta2,
-        first=_address(state["exp_avg"]),
-        second=_address(state["exp_avg_sq"]),
-        **shared,
-    )
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
 
 
 def _declared(kernel: Kernel) -> ctypes.CDLL:
@@ -245,8 +201,3 @@ def _declared(kernel: Kernel) -> ctypes.CDLL:
     if sizes != (ctypes.sizeof(_Network), ctypes.sizeof(_Training)):
         raise LenetError(f"the compiled kernel is of another version of the project; {COMPILE}")
     return functions
-
-
-def _check(code: int) -> None:
-    if code:
-        raise LenetError("the fused kernel finds no memory; use a smaller trainer.batch_size")

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-SOURCE = "lenet5.c"
+SOURCES = ("lenet5.c", "lenet5_1998.c")
 COMPILER = "ziglang==0.17.1"
 """A build requirement: clang with the headers of every system, from the Python index."""
 
@@ -39,10 +39,10 @@ class Level(NamedTuple):
         """Name of the file beside it that says what it was compiled from, in the form of `sha256sum`."""
         return f"lenet5-{self.name}.sha256"
 
-    def command(self, source: str, into: str) -> list[str]:
+    def command(self, sources: list[str], into: str) -> list[str]:
         """Return the compiler's arguments."""
         libraries = ["-lm", "-lpthread"]
-        return ["cc", *FLAGS, "-target", self.target, f"-mcpu={self.cpu}", source, "-o", into, *libraries]
+        return ["cc", *FLAGS, "-target", self.target, f"-mcpu={self.cpu}", *sources, "-o", into, *libraries]
 
 
 def digests(sources: Path, compiled: Path) -> str:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lenet.data.loader import EVALUATION_BATCH
 from lenet.kernels.fused import FusedLeNet5, can_fuse
+from lenet.kernels.fused_1998 import FusedLeNet5Of1998, can_fuse_1998
 from lenet.models.classifier import Classifier
 
 
@@ -19,4 +20,6 @@ def compute_logits(classifier: Classifier, images: Tensor) -> Tensor:
     classifier = classifier.cpu().eval()
     if can_fuse(classifier):
         return FusedLeNet5(classifier).read(images.cpu())[0]
+    if can_fuse_1998(classifier):
+        return FusedLeNet5Of1998(classifier).read(images.cpu())[0]
     return torch.cat([classifier(part.cpu()) for part in images.split(EVALUATION_BATCH)])

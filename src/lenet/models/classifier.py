@@ -79,6 +79,7 @@ def build_classifier(
     """Return the network that the config names, its weights drawn from torch's generator.
 
     A network larger than the images says so by its attribute `input_size` (height, width); others take the images' own.
+    One that has a scale of its own for the pixels says so by `pixel_statistics` (mean, deviation).
 
     Args:
         config: of the run.
@@ -91,5 +92,7 @@ def build_classifier(
     shape = config.data.image_shape
     network = builder(config.model.name)(config.model, shape, len(config.data.classes))
     size: tuple[int, int] = getattr(network, "input_size", shape[1:])
+    if (own := getattr(network, "pixel_statistics", None)) is not None:
+        mean, deviation = ([value] * shape[0] for value in own)
     field = PadAndNormalize(mean or [0.0] * shape[0], deviation or [1.0] * shape[0], size)
     return Classifier(field, network, shape)

@@ -2,7 +2,7 @@
 
 The code is digested over syntax trees without docstrings, so that a comment or a line break changes nothing, and only
 over the sources that training imports, followed from `lenet.training.fit` and from the network's own module without
-running any of them: an edit of one network's file leaves the runs of the others as they are. The fused kernel's C
+running any of them: an edit of one network's file leaves the runs of the others as they are. A kernel's C
 sources, less comments and space, count for the network that it knows.
 """
 
@@ -18,15 +18,12 @@ from typing import Any
 from lenet.config.networks import builder_module
 from lenet.config.schema import Config
 from lenet.core.atomic_io import canonical_json, sha256_bytes
-from lenet.kernels.choice import NETWORK, resolve_kernel
+from lenet.kernels.choice import KERNELS, resolve_kernel
 
 PACKAGE = Path(__file__).parents[1]
 START = "lenet.training.fit"
 COUNTED = ("lenet.data", "lenet.models", "lenet.kernels", "lenet.training")
 """Packages whose sources can change what is trained; the config is part of the fingerprint by its values."""
-
-FUSED_KERNEL = "lenet.kernels.fused"
-"""The module that calls the C sources of its folder."""
 
 IGNORED_FIELDS = frozenset({"type_comment", "kind", "type_ignores", "type_params", "ctx"})
 """Fields of a syntax tree that change nothing or that only some Python versions have."""
@@ -56,7 +53,7 @@ def code_digest(network: str) -> str:
     Args:
         network: its name in the table of networks.
     """
-    ignored = () if network == NETWORK else (FUSED_KERNEL,)
+    ignored = tuple(module for known, (module, _) in KERNELS.items() if known != network)
     return digest_sources(PACKAGE, (START, builder_module(network)), COUNTED, ignored)
 
 
@@ -87,8 +84,8 @@ def source_trees(
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         trees[module] = _plain(_without_docstrings(tree))
-        if module == FUSED_KERNEL:
-            trees |= {source.name: _without_comments(source) for source in sorted(path.parent.glob("*.[ch]"))}
+        for source in (source for caller, source in KERNELS.values() if caller == module):
+            trees |= _c_sources(path.with_name(source))
         package_name = module.rpartition(".")[0]  # Python runs it first
         names = (package_name, *_imported(tree))
         waiting += [name for name in names if _is_in(name, counted) and not _is_in(name, ignored)]
@@ -122,6 +119,15 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
         if isinstance(body, list):
             node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
     return tree
+
+
+def _c_sources(source: Path) -> dict[str, str]:
+    """Return a C source and what it includes of its folder, by name, without comments."""
+    text = _without_comments(source)
+    found = {source.name: text}
+    for name in re.findall(r'#include "([^"]+)"', text):
+        found |= _c_sources(source.with_name(name))
+    return found
 
 
 def _without_comments(source: Path) -> str:

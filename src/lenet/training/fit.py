@@ -17,7 +17,7 @@ from lenet.config.schema import Config
 from lenet.core.atomic_io import atomic_write, write_bytes, write_json
 from lenet.data.device_dataset import load_to_device, load_windows_to_device
 from lenet.data.loader import TrainingBatches
-from lenet.kernels.choice import FUSED, resolve_kernel
+from lenet.kernels.choice import FUSED, LENET5_1998, resolve_kernel
 from lenet.kernels.logits import compute_logits
 from lenet.models.classifier import Classifier, build_classifier
 from lenet.training.checkpoint import DurableCheckpoints, newest_checkpoint
@@ -28,7 +28,7 @@ from lenet.training.lightning import Callback, DDPStrategy, LightningEnvironment
 from lenet.training.module import ClassifierModule
 from lenet.training.progress import EpochBar
 from lenet.training.signals import GracefulStop
-from lenet.training.steps import FusedSteps, Steps, TorchSteps
+from lenet.training.steps import FusedSteps, Steps, StepsOf1998, TorchSteps
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 CHECKPOINTS = "checkpoints"
@@ -184,7 +184,7 @@ def _fit(config: Config, prepared: Path, folder: Path, rank: int, keeper: _Check
 
 def _steps(config: Config, classifier: Classifier) -> Steps:
     if config.trainer.kernel == FUSED:
-        return FusedSteps(config, classifier)
+        return (StepsOf1998 if config.model.name == LENET5_1998 else FusedSteps)(config, classifier)
     if config.trainer.cuda_graphs and choose_accelerator(config) == "gpu" and not _is_distributed(config):
         return GraphSteps(config, classifier)
     return TorchSteps(config, classifier)

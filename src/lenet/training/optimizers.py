@@ -9,13 +9,19 @@ import torch
 from torch import nn
 
 from lenet.config.schema import (
+    AdamConfig,
     ConstantConfig,
     CosineConfig,
+    LeCun1998Config,
     OneCycleConfig,
     Optimizer,
     Schedule,
     SgdConfig,
 )
+
+LECUN_1998 = ((2, 1.0), (5, 0.4), (8, 0.2), (12, 0.1))
+LAST_OF_1998 = 0.02
+"""Up to which epoch the learning rate is so much of 0.0005, and what it is then (LeCun et al. 1998, Section III)."""
 
 
 def build_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -29,6 +35,7 @@ def build_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> to
             weight_decay=config.weight_decay,
             fused=True,
         )
+    assert isinstance(config, AdamConfig)  # the config allows no other where torch takes the steps
     kind: type[torch.optim.Adam] = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     return kind(
         parameters,
@@ -59,4 +66,7 @@ def learning_rate_factor(schedule: Schedule, step: int, steps: int, steps_an_epo
             return (step + 1) / warmup
         progress = (step - warmup) / max(1, steps - 1 - warmup)
         return 1 - (1 - schedule.final_fraction) * progress
+    if isinstance(schedule, LeCun1998Config):
+        epoch = step // steps_an_epoch
+        return next((factor for end, factor in LECUN_1998 if epoch < end), LAST_OF_1998)
     return float(schedule.factor ** (step // steps_an_epoch // schedule.every_epochs))

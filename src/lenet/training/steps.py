@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lenet.config.schema import Config
+from lenet.config.schema import Config, SdlmConfig
 from lenet.data.loader import BatchChunk
-from lenet.kernels.fused import FusedLeNet5, optimizer_state
+from lenet.kernels.fused import FusedLeNet5
+from lenet.kernels.fused_1998 import FusedLeNet5Of1998, Shown
+from lenet.kernels.structures import optimizer_state
 from lenet.models.classifier import Classifier
+from lenet.training.losses import build_loss
 from lenet.training.optimizers import build_optimizer
 
 Backward = Callable[[Tensor], None]
@@ -54,7 +57,7 @@ class TorchSteps:
         self.optimizers: list[torch.optim.Optimizer] = [self._optimizer]
         self.state: dict[str, Any] = {}
         self._classifier = classifier
-        self._smoothing, self._clip = config.optimizer.label_smoothing, config.trainer.gradient_clip
+        self._loss, self._clip = build_loss(config), config.trainer.gradient_clip
 
     def train(self, chunk: BatchChunk, rates: Sequence[float], backward: Backward) -> tuple[Tensor, Tensor]:
         """See `Steps`."""
@@ -75,7 +78,7 @@ class TorchSteps:
             count = sum(len(labels) for _, labels in batches)
             for images, labels in batches:
                 logits = self._classifier(images)
-                loss = functional.cross_entropy(logits, labels, label_smoothing=self._smoothing)
+                loss = self._loss(logits, labels)
                 backward(loss if len(batches) == 1 else loss * (len(labels) / count))
                 logits_seen.append(logits.detach())
                 losses.append(loss.detach() * len(labels))
@@ -114,6 +117,34 @@ class FusedSteps:
             self._settings,
             self._clip,
             self.state,
+        )
+        return torch.tensor(loss, dtype=torch.float64), answers
+
+    def read(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Steps`."""
+        logits, loss = self._network.read(images, labels)
+        return logits, torch.tensor(loss / len(labels))
+
+
+class StepsOf1998:
+    """Steps of the kernel of 1998's network, and the second derivatives that its optimizer wants before each epoch."""
+
+    def __init__(self, config: Config, classifier: Classifier) -> None:
+        self._network = FusedLeNet5Of1998(classifier)
+        self._network.bind()
+        self.optimizers: list[torch.optim.Optimizer] = []
+        self._settings, self._trainer = config.optimizer, config.trainer
+        self.state = self._network.optimizer_state(self._settings)
+
+    def train(self, chunk: BatchChunk, rates: Sequence[float], backward: Backward) -> tuple[Tensor, Tensor]:
+        """See `Steps`; the kernel computes the gradients itself."""
+        images, shift = chunk.windows.images, chunk.windows.shift
+        shown = Shown(images, chunk.labels, chunk.indices, chunk.offsets, shift)
+        if isinstance(self._settings, SdlmConfig) and chunk.first_step == 0:
+            self.state["curvature"] = self._network.curvature(shown.first(self._settings.samples))
+        step_size = self._trainer.batch_size * self._trainer.accumulate
+        loss, answers = self._network.train(
+            shown, step_size, rates, self._settings, self._trainer.gradient_clip, self.state
         )
         return torch.tensor(loss, dtype=torch.float64), answers
 
