@@ -72,6 +72,18 @@ def self_check_mlflow(home: Path) -> None:
     assert pictures | {"config.yaml", "weights.safetensors"} <= artifacts
 
 
+def test_the_network_of_1998_learns_one_image_at_a_time(shell: Shell) -> None:
+    words = "experiment=lenet5_1998 trainer.epochs=1 data.train_size=2000"
+    assert "lenet5_1998" in shell.run(f"python train.py {words}").stdout
+    (run,) = (shell.home / "runs").glob("[0-9a-f]*")
+    (row,) = json.loads((run / "history.json").read_text())["epochs"]
+    assert row["val/error"] < 20
+    assert json.loads((run / "status.json").read_text())["attempts"][0]["kernel"].startswith("fused")
+    done = shell.run("python train.py experiment=lenet5_1998 trainer.kernel=torch", check=False)
+    assert done.returncode == 2
+    assert "optimizer=sdlm: takes its steps in the kernel" in done.stderr
+
+
 MISTAKES = {
     "model.activation=rellu": "model.activation=rellu: must be one of tanh",
     "modle.activation=relu": "did you mean 'model.activation'",

@@ -10,6 +10,7 @@ from lenet.core.errors import ConfigError
 from lenet.kernels import choice
 from lenet.kernels.choice import MAX_NORMALIZED_BATCH, resolve_kernel
 from lenet.kernels.library import Missing
+from of_1998 import OF_1998, SDLM
 
 MakeConfig = Callable[..., Config]
 
@@ -39,6 +40,15 @@ def test_the_kernel_trains_what_it_can(make_config: MakeConfig, kernel: str) -> 
     assert resolve_kernel(config).trainer.kernel == "fused"
     assert resolve_kernel(resolve_kernel(config)) == resolve_kernel(config)
     assert resolve_kernel(make_config(trainer__kernel="torch")).trainer.kernel == "torch"
+
+
+def test_an_optimizer_that_is_in_the_kernel_alone_is_refused_without_it(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "load_kernel", lambda: Missing("there is none for this processor, VAX"))
+    config = make_config(model=OF_1998, optimizer=SDLM, trainer__kernel="auto")
+    with pytest.raises(ConfigError, match=r"^optimizer=sdlm: takes its steps in the fused kernel alone, and .*VAX"):
+        resolve_kernel(config)
 
 
 def test_where_no_kernel_can_be_loaded_torch_trains_and_a_line_says_so(

@@ -32,6 +32,7 @@ from lenet.training.fit import (
     fit,
     training_seconds,
 )
+from of_1998 import OF_1998, SDLM
 
 MakeConfig = Callable[..., Config]
 SGD = {
@@ -486,27 +487,6 @@ def test_two_processes_train_about_as_one_does(make_config: MakeConfig, prepared
     assert kept == environment
     assert "MASTER_PORT" not in os.environ
     assert not torch.distributed.is_initialized()
-
-
-OF_1998 = {
-    "name": "lenet5_1998",
-    "connections": "sparse",
-    "subsampling": "trainable",
-    "activation": "scaled_tanh",
-    "output": "rbf",
-    "loss": "rbf_map",
-    "penalty": 1.0,
-    "initialization": "fan_in",
-    "input_scale": "paper",
-}
-SDLM = {
-    "name": "sdlm",
-    "learning_rate": 0.0005,
-    "damping": 0.5,
-    "samples": 50,
-    "label_smoothing": 0.0,
-    "schedule": {"name": "lecun1998"},
-}
 
 
 @needs_kernel

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Final
 
-from lenet.config.schema import Config
+from lenet.config.schema import Config, SdlmConfig
 from lenet.core.errors import ConfigError
 from lenet.core.processes import gpu_count
 from lenet.kernels.library import Missing, load_kernel
@@ -37,7 +37,7 @@ def resolve_kernel(config: Config) -> Config:
     `auto` is `fused` for the networks that the kernel knows, on the CPU, in fp32, wherever a kernel can be loaded.
 
     Raises:
-        ConfigError: `fused` was requested, and cannot be.
+        ConfigError: `fused` was requested or is needed, and cannot be.
     """
     wanted = config.trainer.kernel
     if wanted == TORCH:
@@ -47,6 +47,8 @@ def resolve_kernel(config: Config) -> Config:
         reason = kernel.reason
         if wanted != FUSED:
             _warn(reason)
+    if reason and isinstance(config.optimizer, SdlmConfig):
+        raise ConfigError(f"optimizer=sdlm: takes its steps in the fused kernel alone, and {reason}")
     if reason and wanted == FUSED:
         raise ConfigError(f"trainer.kernel=fused: {reason}; use trainer.kernel=auto or torch")
     return replace(config, trainer=replace(config.trainer, kernel=TORCH if reason else FUSED))
