@@ -1,23 +1,10 @@
 // Twelve steps of each network with Adam, and of one with SGD, on noise; prints a digest of the weights after each, which
 // test_processors.py compares between processors. Includes the kernel, so that one program is all there is to run.
 #include "../../src/lenet/kernels/lenet5.c"
+#include "noise.h"
 #include <stdio.h>
 
 enum { IMAGES = 200, COUNT = 150, STEPS = 12, BATCH = 50, MOST = 70000 };
-
-static uint64_t state = 1998;
-
-static uint32_t draw(void) {  // Knuth's MMIX
-  state = state * 6364136223846793005u + 1442695040888963407u;
-  return (uint32_t)(state >> 32);
-}
-
-static uint64_t digest(const float *values, int n) {  // FNV-1a over their bytes
-  uint64_t found = 14695981039346656037u;
-  const uint8_t *bytes = (const uint8_t *)values;
-  for (int i = 0; i < n * 4; i++) found = (found ^ bytes[i]) * 1099511628211u;
-  return found;
-}
 
 static float weights[MOST], first[MOST], second[MOST], pixels[256], mean[2][MAPS3], variance[2][MAPS3], logits[IMAGES * 10];
 static uint8_t images[IMAGES * 784];

@@ -19,7 +19,9 @@ import pytest
 from lenet.kernels.levels import COMPILER, FLAGS
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = Path(__file__).with_name("steps.c")
+PROGRAMS = {"steps": 25, "steps_1998": 48}
+"""Networks that each program trains, a line each."""
+
 SHARED = ("-shared", "-fPIC")
 FOLDER = ROOT / "build" / "compiler"
 
@@ -35,7 +37,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def digests(target: str, folder: Path) -> str:
+def digests(name: str, target: str, folder: Path) -> str:
     """What the program prints on a processor."""
     system, processor, runner = TARGETS[target]
     if runner and shutil.which(runner[0]) is None:
@@ -48,13 +50,16 @@ def digests(target: str, folder: Path) -> str:
         "ZIG_GLOBAL_CACHE_DIR": str(folder),
         "ZIG_LOCAL_CACHE_DIR": str(folder),
     }
-    subprocess.run([*command, str(PROGRAM), "-o", str(program), "-lm"], env=environment, check=True)
+    subprocess.run(
+        [*command, str(Path(__file__).with_name(f"{name}.c")), "-o", str(program), "-lm"], env=environment, check=True
+    )
     return subprocess.run([*runner, str(program)], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.long
-def test_an_arm_processor_trains_the_same_weights_and_reads_the_same_logits(tmp_path: Path) -> None:
-    here = digests("avx2", tmp_path)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_arm_processor_trains_the_same_weights_and_reads_the_same_logits(name: str, tmp_path: Path) -> None:
+    here = digests(name, "avx2", tmp_path)
     lines = here.splitlines()
-    assert len(lines) == len({line.split()[-1] for line in lines}) == 25
-    assert digests("aarch64", tmp_path) == here
+    assert len(lines) == len({line.split()[-1] for line in lines}) == PROGRAMS[name]
+    assert digests(name, "aarch64", tmp_path) == here
