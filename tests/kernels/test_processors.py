@@ -57,6 +57,7 @@ def digests(name: str, target: str, folder: Path) -> str:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)  # the emulator takes minutes beside other tests
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_an_arm_processor_trains_the_same_weights_and_reads_the_same_logits(name: str, tmp_path: Path) -> None:
     here = digests(name, "avx2", tmp_path)
