@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,11 +88,14 @@ def test_server_that_goes_away_in_the_middle_does_not_stop_the_run(shell: Shell,
 
 
 @pytest.mark.long
-def test_killed_while_the_database_is_made_it_is_made_again(shell: Shell) -> None:
-    process = shell.start(ASK)
-    wait_until(lambda: list(shell.home.glob(".mlflow.db.*.partial")), process)  # under its temporary name
+def test_killed_while_the_database_is_made_it_is_made_again(shell: Shell, tmp_path: Path) -> None:
+    own = replace(shell, environment={"XDG_CACHE_HOME": str(tmp_path)})  # where MLflow's migrations make an empty one
+    process = own.start(ASK)
+    wait_until(lambda: list(tmp_path.glob("lenet-lab/.mlflow-*.partial")), process)  # under its temporary name
     process.kill()
     process.wait()
     assert not (shell.home / "mlflow.db").exists()
-    shell.run("lenet sync")
-    assert query(shell.home, "select status from runs") == [("KILLED",)]
+    own.run(ASK)
+    assert query(shell.home, "select status from runs") == [("FINISHED",)]
+    assert not list(tmp_path.glob("lenet-lab/*.partial*"))
+    assert query(shell.home, "select name from experiments order by name") == [("Default",), ("mnist",)]
