@@ -241,3 +241,21 @@ def test_password_goes_to_the_store_and_nowhere_else(
     assert len(written) > 20
     assert [path for path in written if password.encode() in path.read_bytes()] == []
     assert password not in output.out + output.err + "".join(said)
+
+
+@pytest.mark.parametrize("cache", ["missing", "unwritable", "damaged"])
+def test_a_store_is_made_whatever_the_cache_is(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
+) -> None:
+    folder = tmp_path / "cache"
+    if cache == "unwritable":
+        folder.write_text("a file where a folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    if cache == "damaged":
+        store._make_database(tmp_path / "other.db")
+        (empty,) = folder.glob("lenet-lab/mlflow-*.db")
+        empty.write_bytes(b"rubbish" * 1000)
+    uri = tracking_uri(project)
+    client = open_store(project, uri)
+    assert experiment_id(client, uri, "lenet5")
+    assert [one.name for one in client.search_experiments()] == ["lenet5", "Default"]

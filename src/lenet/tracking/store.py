@@ -133,36 +133,55 @@ def _lock(path: Path) -> Path:
 def _make_database(path: Path) -> None:
     """Make an SQLite store: a copy of the user's empty one, for MLflow's migrations take more than a second.
 
-    Under a temporary name: several processes that make it at once would leave an unusable file; the caller holds the
-    lock.
+    Where no such copy can be kept, as in a container without a home, it is made in place. The caller holds the lock:
+    several processes that make a store at once would leave an unusable file.
     """
-    empty = _empty_database()
+    try:
+        empty = _empty_database()
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        _migrate(path)
+        return
     with atomic_write(path) as temporary:
         shutil.copyfile(empty, temporary)
 
 
 def _empty_database() -> Path:
-    """Return the user's empty SQLite store of this version of MLflow, which is made where there is none.
+    """Return the user's empty SQLite store of this version of MLflow, which is made where there is no whole one.
 
-    A process killed in the migrations leaves an unusable file, under a temporary name.
+    Raises:
+        OSError: it cannot be written.
     """
     import mlflow
 
-    cache = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache")
+    cache = Path(os.environ.get(CACHE_VARIABLE) or Path("~/.cache").expanduser())
     path = cache / "lenet-lab" / f"mlflow-{mlflow.__version__}.db"
     with locked(_lock(path)):
-        if not path.exists():
-            for left in path.parent.glob(f".{path.name}.*{TEMPORARY_SUFFIX}*"):  # by a killed process
-                left.unlink(missing_ok=True)
-            with atomic_write(path) as temporary:
-                mlflow.MlflowClient(f"{SQLITE}{temporary}").search_experiments(max_results=1)
-                with closing(sqlite3.connect(temporary)) as connection:
-                    connection.execute(
-                        "delete from experiments"
-                    )  # MLflow's Default is made anew, for each home its own
-                    connection.commit()
-                    connection.execute("pragma journal_mode=wal")  # readers beside a writer; the file keeps the setting
+        if not _is_whole(path):
+            _migrate(path)
     return path
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            connection.execute("select version_num from alembic_version").fetchone()
+            return bool(connection.execute("pragma integrity_check").fetchone() == ("ok",))
+    except sqlite3.Error:  # missing, or damaged
+        return False
+
+
+def _migrate(path: Path) -> None:
+    """Have MLflow make an empty store, under a temporary name: one whose process is killed on the way is unusable."""
+    import mlflow
+
+    for left in path.parent.glob(f".{path.name}.*{TEMPORARY_SUFFIX}*"):  # by a killed process
+        left.unlink(missing_ok=True)
+    with atomic_write(path) as temporary:
+        mlflow.MlflowClient(f"{SQLITE}{temporary}").search_experiments(max_results=1)
+        with closing(sqlite3.connect(temporary)) as connection:
+            connection.execute("delete from experiments")  # MLflow's Default is made anew, for each home its own
+            connection.commit()
+            connection.execute("pragma journal_mode=wal")  # readers beside a writer; the file keeps the setting
 
 
 def follow_home(project: Project, uri: str) -> None:
